@@ -1,0 +1,35 @@
+# The initial file system and the bootable images.
+#   $(BUILD)/chronovisor.iso  what people use
+#   $(BUILD)/initrd-test.cpio the same files and /test/*: the system tests make their ISOs of it
+
+ROOTFS_FILES := $(shell find image/rootfs -type f)
+INITRD       := $(BUILD)/initrd.cpio
+INITRD_TEST  := $(BUILD)/initrd-test.cpio
+
+.PHONY: image
+image: $(BUILD)/chronovisor.iso ## the bootable image alone
+
+# Written anew only where the contents changed (folders named on the command line can hold anything).
+$(INITRD): FORCE $(USER_BINARIES) $(ROOTFS_FILES)
+	@mkdir -p $(@D)
+	$(Q)tools/deps image
+	$(Q)tools/initrd -o $@ $(addprefix --bin ,$(USER_BINARIES)) $(addprefix --tree ,$(INITRD_EXTRA))
+
+$(INITRD_TEST): FORCE $(USER_BINARIES) $(TEST_BINARIES) $(ROOTFS_FILES)
+	@mkdir -p $(@D)
+	$(Q)tools/deps image
+	$(Q)tools/initrd -o $@ $(addprefix --bin ,$(USER_BINARIES)) $(addprefix --test ,$(TEST_BINARIES))
+
+$(GEN)/cmdline: FORCE
+	@mkdir -p $(GEN)
+	@printf '%s\n' '$(subst ','\'',$(CMDLINE))' > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+$(BUILD)/chronovisor.iso: $(KERNEL) $(INITRD) $(GEN)/cmdline tools/mkiso
+	$(SAY) ISO $@
+	$(Q)tools/mkiso -o $@ -c "$$(cat $(GEN)/cmdline)" $(KERNEL) $(INITRD)
+
+# One launcher, so that the command a person types does not depend on where the tools are.
+$(BUILD)/chrono: tools/chrono
+	@mkdir -p $(@D)
+	$(Q)printf '#!/bin/sh\nexec "%s" "$$@"\n' "$(abspath tools/chrono)" > $@ && chmod +x $@
