@@ -1,0 +1,100 @@
+// Address spaces of UserWorlds: regions (what should be there) and page tables (what is there).
+//
+// A region is a range with rights and a source: anonymous memory, or a file's page cache, or what a
+// driver supplies. Pages come on demand. fork() shares whole page-table pages copy-on-write.
+#pragma once
+#include "lib/list.h"
+#include "lib/tree.h"
+#include "mm/frame.h"
+#include "sync/mutex.h"
+
+struct file;
+struct region;
+struct space;
+
+struct region_ops {
+    // Supplies the frame of page `index` (offset in pages in the source) with a reference for the
+    // caller. `write`: the mapping is shared and will be written (mark dirty). 0, -EFAULT (past the
+    // end: SIGBUS), -ENOMEM, -EIO. May sleep; called with the space's lock held.
+    int (*fault)(struct region *r, uint64_t index, bool write, struct frame **out);
+    // The region was copied by fork or a split / goes away. Optional.
+    void (*open)(struct region *r);
+    void (*close)(struct region *r);
+};
+
+struct region {
+    struct tree_node node;
+    struct space *space;
+    uint64_t start, end; // page aligned, [start, end)
+    int prot;            // PROT_*
+    int flags;           // MAP_SHARED or MAP_PRIVATE, MAP_ANONYMOUS, MAP_GROWSDOWN, MAP_NORESERVE
+    uint64_t pgoff;      // page of the source at `start`
+    struct file *file;   // reference held; NULL: private anonymous memory
+    const struct region_ops *ops; // NULL: private anonymous memory
+    void *data;          // the driver's
+    bool no_huge, want_huge, dont_fork; // madvise
+};
+
+// Told when translations of a space change: how EPT follows guest memory (vmm/). Called with the
+// space's page-table lock held: must not sleep.
+struct space_notifier {
+    struct list_node node;
+    // [start, end) is about to be unmapped, replaced or made less permissive.
+    void (*invalidate)(struct space_notifier *n, uint64_t start, uint64_t end);
+    // fork(): everything private becomes read-only at once.
+    void (*write_protect_all)(struct space_notifier *n);
+};
+
+struct space {
+    uint32_t refs;
+    struct mutex lock;   // regions, brk, sizes
+    struct tree regions;
+    paddr_t root;        // PML4
+    uint64_t brk_start, brk;
+    uint64_t mmap_base;  // new mappings are placed downwards from here
+    uint64_t pages_mapped, pages_virtual; // resident and reserved, in pages (statm, RLIMIT_AS)
+    uint64_t cpus_active; // processors whose CR3 is this space, for TLB shootdown
+    struct list_node notifiers;
+    uint64_t arg_start, arg_end, env_start, env_end; // for /proc/PID/cmdline
+};
+
+struct space *space_create(void);               // NULL: out of memory
+struct space *space_fork(struct space *parent); // ERR_PTR on failure
+void space_get(struct space *s);
+void space_put(struct space *s); // the last one frees every page; may sleep
+// Loads CR3 if needed; s NULL: a kernel world, keep whatever is loaded. Interrupts off.
+void space_activate(struct space *s);
+
+// The system calls' work; addresses and lengths as the user gave them. Results as in mmap(2) etc.
+// They take the lock themselves. `file` NULL: anonymous.
+long space_map(struct space *s, uint64_t addr, uint64_t len, int prot, int flags, struct file *file,
+               uint64_t offset);
+int space_unmap(struct space *s, uint64_t addr, uint64_t len);
+int space_protect(struct space *s, uint64_t addr, uint64_t len, int prot);
+long space_remap(struct space *s, uint64_t old, uint64_t old_len, uint64_t new_len, int flags,
+                 uint64_t new_addr);
+int space_advise(struct space *s, uint64_t addr, uint64_t len, int advice);
+uint64_t space_set_brk(struct space *s, uint64_t brk);
+
+#define ACCESS_READ  1
+#define ACCESS_WRITE 2
+#define ACCESS_EXEC  4
+// A user access faulted (or the VMM wants a page): makes `addr` accessible that way. Returns 0,
+// -EFAULT (no region or no right: SIGSEGV), -EIO (beyond the file: SIGBUS), -ENOMEM. Sleeps.
+int space_fault(struct space *s, uint64_t addr, unsigned access);
+// As space_fault, then returns the frame with a reference and whether the mapping is writable, and
+// the mapping's size (PAGE_SIZE or LARGE_PAGE_SIZE). For the VMM and futexes on shared memory.
+int space_get_frame(struct space *s, uint64_t addr, unsigned access, struct frame **frame,
+                    bool *writable, uint64_t *size);
+// The region that contains addr, or NULL. Lock held.
+struct region *space_find(struct space *s, uint64_t addr);
+void space_add_notifier(struct space *s, struct space_notifier *n);
+void space_remove_notifier(struct space *s, struct space_notifier *n);
+// Calls fn for every region in order with the lock held (for /proc/PID/maps).
+void space_for_each(struct space *s, void (*fn)(struct region *r, void *arg), void *arg);
+// Reads or writes another process's memory (procfs, debuggers); returns bytes done or -EFAULT.
+long space_copy(struct space *s, uint64_t addr, void *buf, size_t n, bool write);
+
+// The page-fault exception handler calls this first; true: handled. (cpu/ calls it, mm/ implements)
+struct trap_frame;
+bool page_fault(struct trap_frame *frame, uint64_t addr);
