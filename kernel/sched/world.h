@@ -46,6 +46,8 @@ struct world {
     bool syscall_restarting;     // the next return to user mode re-executes the system call
     void *vcpu;                  // the vCPU whose KVM_RUN this world is in, for vmm/
     uint64_t min_faults, maj_faults, switches;
+    uint64_t ticks_user, ticks_system; // timer interrupts that found it there: splits run_time
+    uint64_t unknown_calls[8];         // system calls already logged as unknown, by number
 };
 
 // Creates a kernel world that runs fn(arg) and starts it. NULL: out of memory.
@@ -55,10 +57,13 @@ struct world *world_create_kernel(const char *name, void (*fn)(void *arg), void 
 struct world *world_create_user(struct process *proc, const char *name, const struct trap_frame *frame);
 // Makes a created world runnable. Once.
 void world_start(struct world *w);
-// Frees what a dead world that no processor runs any more holds. proc/ calls it when reaping.
+// Frees a world that was never started.
 void world_free(struct world *w);
-// The calling world never runs again; ->process code must have detached it. Kernel worlds are freed.
+// The calling world never runs again and is freed by the scheduler as soon as it is off its stack;
+// proc/ must have detached it from its process. (No one else frees a started world.)
 noreturn void world_exit(void);
+// User and system time of a world so far, in ns: exact in sum, split by sampling.
+void world_times(const struct world *w, uint64_t *user_ns, uint64_t *system_ns);
 // Makes w runnable if it waits (interruptibly or not); returns whether it did. Any context.
 bool world_wake(struct world *w);
 // Wakes w only from an interruptible wait, for signals; kicks it out of user mode and out of a guest.
@@ -70,5 +75,6 @@ void cond_resched(void);
 void world_set_weight(struct world *w, uint32_t weight);
 // Sleeps; 0 or -ERESTARTSYS.
 int world_sleep_until(uint64_t monotonic_ns);
-// Every way back to user mode passes here with interrupts enabled: signals, rescheduling.
+// Every way back to user mode passes here: reschedules, delivers signals. Called with interrupts on
+// or off; returns with interrupts off, and the caller goes to user mode at once.
 void exit_to_user(struct trap_frame *frame);

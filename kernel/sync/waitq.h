@@ -34,7 +34,7 @@ void waitq_remove(struct waiter *w);
 void waitq_wake(struct waitq *q, uint32_t events);
 void waitq_wake_one(struct waitq *q, uint32_t events);
 
-// Building blocks of the macros below: enqueue the calling world and mark it waiting; then test the
+// Building blocks of the macros below, with a waiter that is zero but for ->exclusive: enqueue the calling world and mark it waiting; then test the
 // condition; then waitq_sleep(); waitq_finish() in any case.
 void waitq_prepare(struct waitq *q, struct waiter *w, bool interruptible);
 // Sleeps until woken, until monotonic time `deadline` (UINT64_MAX: none), or a signal when
@@ -45,18 +45,20 @@ void waitq_finish(struct waiter *w);
 #define wait_event_common(q, cond, interruptible, deadline)                                        \
     ({                                                                                             \
         int ret_ = 0;                                                                              \
-        struct waiter waiter_;                                                                     \
-        for (;;) {                                                                                 \
-            waitq_prepare(q, &waiter_, interruptible);                                             \
-            if (cond) {                                                                            \
-                ret_ = 0;                                                                          \
-                break;                                                                             \
+        if (!(cond)) {                                                                             \
+            struct waiter waiter_ = {.exclusive = false};                                          \
+            for (;;) {                                                                             \
+                waitq_prepare(q, &waiter_, interruptible);                                         \
+                if (cond) {                                                                        \
+                    ret_ = 0;                                                                      \
+                    break;                                                                         \
+                }                                                                                  \
+                if (ret_)                                                                          \
+                    break;                                                                         \
+                ret_ = waitq_sleep(&waiter_, interruptible, deadline);                             \
             }                                                                                      \
-            if (ret_)                                                                              \
-                break;                                                                             \
-            ret_ = waitq_sleep(&waiter_, interruptible, deadline);                                 \
+            waitq_finish(&waiter_);                                                                \
         }                                                                                          \
-        waitq_finish(&waiter_);                                                                    \
         ret_;                                                                                      \
     })
 // Sleeps until cond is true. Nothing but the condition ends it. `cond` must not sleep.
