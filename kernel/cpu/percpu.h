@@ -6,19 +6,21 @@
 struct world;
 struct runqueue;
 struct tss;
+struct trap_frame;
 
 #define MAX_CPUS 64
 
 struct cpu {
     struct cpu *self;           // 0x00
-    struct world *current;      // 0x08 the world that runs here; never NULL once scheduling began
-    uint64_t kernel_rsp;        // 0x10 top of current's kernel stack, for the SYSCALL entry
+    struct world *world;        // 0x08 the world that runs here; never NULL once scheduling began
+    uint64_t kernel_rsp;        // 0x10 top of its kernel stack, for the SYSCALL entry
     uint64_t user_rsp;          // 0x18 scratch of the SYSCALL entry
     uint32_t need_resched;      // 0x20 set: call schedule() before returning to user mode
     uint32_t lock_depth;        // 0x24 spin locks held; interrupts stay off while > 0
     bool irq_before_lock;       // IF when lock_depth went from 0 to 1
     bool online;
     bool in_interrupt;          // an interrupt handler runs here: nothing may sleep
+    struct trap_frame *irq_frame; // what the interrupt being handled interrupted
     unsigned id;                // 0.. in the order of starting; 0 is the boot processor
     uint32_t apic_id;
     struct runqueue *runqueue;

@@ -1,0 +1,62 @@
+// The SYSCALL instruction's way into the kernel and back (SDM vol. 2, "SYSCALL", "SYSRET").
+// On entry: RCX = user RIP, R11 = user RFLAGS, RSP still the user's, interrupts off by SFMASK,
+// GS the user's. Builds the same struct trap_frame as cpu/entry.S.
+#include "cpu/gdt.h"
+#define CPU_KERNEL_RSP 0x10
+#define CPU_USER_RSP   0x18
+    .text
+    .globl syscall_entry
+    .type syscall_entry, @function
+syscall_entry:
+    swapgs
+    mov %rsp, %gs:CPU_USER_RSP
+    mov %gs:CPU_KERNEL_RSP, %rsp
+    push $USER_DS               // ss
+    push %gs:CPU_USER_RSP       // rsp
+    push %r11                   // rflags
+    push $USER_CS               // cs
+    push %rcx                   // rip
+    push $-1                    // error: ERROR_SYSCALL
+    push %rax                   // vector: number of the call
+    push %rdi
+    push %rsi
+    push %rdx
+    push %rcx
+    push %rax
+    push %r8
+    push %r9
+    push %r10
+    push %r11
+    push %rbx
+    push %rbp
+    push %r12
+    push %r13
+    push %r14
+    push %r15
+    mov %rsp, %rdi
+    xor %ebp, %ebp
+    sti
+    call syscall_dispatch       // returns with interrupts off
+    test %al, %al
+    jz trap_return              // the frame was changed: only IRET restores all of it
+    pop %r15
+    pop %r14
+    pop %r13
+    pop %r12
+    pop %rbp
+    pop %rbx
+    pop %r11
+    pop %r10
+    pop %r9
+    pop %r8
+    pop %rax
+    add $8, %rsp                // rcx: holds RIP instead
+    pop %rdx
+    pop %rsi
+    pop %rdi
+    mov 16(%rsp), %rcx          // rip (vector and error are below it)
+    mov 40(%rsp), %rsp          // user's
+    swapgs
+    sysretq
+    .size syscall_entry, . - syscall_entry
+    .section .note.GNU-stack, "", @progbits
