@@ -7,6 +7,8 @@
 #include "lib/compiler.h"
 #include "lib/types.h"
 
+struct __kernel_old_timeval;
+struct __kernel_timespec;
 struct iovec;
 struct pollfd;
 struct rlimit64;
