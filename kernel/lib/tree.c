@@ -2,7 +2,9 @@
 // node has a red child, so the height is at most 2 log2(n + 1). NULL children count as black.
 #include "lib/tree.h"
 
-static inline bool is_red(const struct tree_node *n) { return n && n->red; }
+static inline bool is_red(const struct tree_node *n) {
+    return n && n->red;
+}
 
 // Puts `to` (may be NULL) where `from` hangs.
 static void replace(struct tree *t, struct tree_node *from, struct tree_node *to) {

@@ -8,3 +8,5 @@ void *kzalloc(size_t size) __attribute__((malloc, alloc_size(1)));
 // NULL is allowed. Freeing twice or a foreign pointer is our bug and is asserted.
 void kfree(void *p);
 char *kstrdup(const char *s);
+// Boot only: before the first kmalloc(), after the page allocator is there.
+void heap_init(void);

@@ -13,7 +13,8 @@ struct item {
 };
 
 static bool item_less(const struct tree_node *a, const struct tree_node *b) {
-    return tree_entry(a, const struct item, node)->key < tree_entry(b, const struct item, node)->key;
+    return tree_entry(a, const struct item, node)->key <
+           tree_entry(b, const struct item, node)->key;
 }
 
 // Checks parent links, colours and black heights; returns the black height.
