@@ -20,6 +20,9 @@ struct region_ops {
     // The region was copied by fork or a split / goes away. Optional.
     void (*open)(struct region *r);
     void (*close)(struct region *r);
+    // The page if it is valid in memory right now, with a reference; else NULL. Must not sleep; also
+    // called with the page tables' lock held. Optional: faults then map neighbours, too.
+    struct frame *(*peek)(struct region *r, uint64_t index);
 };
 
 struct region {
@@ -52,9 +55,17 @@ struct space {
     paddr_t root;        // PML4
     uint64_t brk_start, brk;
     uint64_t mmap_base;  // new mappings are placed downwards from here
-    uint64_t pages_mapped, pages_virtual; // resident and reserved, in pages (statm, RLIMIT_AS)
+    uint64_t pages_virtual; // reserved, in pages (statm, RLIMIT_AS)
+    uint64_t pages_data;    // of these, private and writable (RLIMIT_DATA)
+    uint64_t pages_mapped;  // resident, in pages (statm); covered by tables_lock
+    bool lock_future;       // mlockall(MCL_FUTURE): new mappings are populated
+    struct region *recent;  // the region that space_find() found last; NULL: none
     uint64_t cpus_active; // processors whose CR3 is this space, for TLB shootdown
-    struct list_node notifiers;
+    struct list_node notifiers; // covered by tables_lock
+    // Grows with every call of a notifier, under tables_lock: who reads it, then a translation
+    // (space_get_frame), may use the translation only if it still is the same afterwards, checked
+    // under a lock that its notifier takes.
+    uint64_t invalidations;
     uint64_t arg_start, arg_end, env_start, env_end; // for /proc/PID/cmdline
 };
 
