@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 
-from .errors import MachineEnded, Timeout
+from .errors import EmuError, MachineEnded, Timeout
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[()][A-Z0-9]|\x1b[=>78cDEHM]|\r")
 
@@ -19,6 +19,7 @@ class Console:
         self.position = 0                  # everything before this was consumed by expect()
         self.changed = threading.Condition()
         self.closed = False
+        self.trouble = None                # a regex: expect() gives up when it is seen instead
         self.sink = None                   # called with each chunk of bytes (terminal of make run)
         self._log = open(log_path, "wb", buffering=0) if log_path else None
         self._peer = None
@@ -93,6 +94,10 @@ class Console:
                     if consume:
                         self._consume(text, match.end())
                     return Found(match, text[: match.start()])
+                if self.trouble and self.trouble.search(text):
+                    self.changed.wait_for(lambda: self.closed, 2)     # the report's other lines
+                    raise EmuError(f"{self.name}: VMkernel panicked; expected {regex.pattern!r}",
+                                   self.machine)
                 if self.closed:
                     raise MachineEnded(
                         f"{self.name}: the machine ended; expected {regex.pattern!r}", self.machine)

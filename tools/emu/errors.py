@@ -2,17 +2,11 @@
 
 
 class EmuError(Exception):
-    """The message says what happened; `machine` (if any) adds the last console lines."""
+    """The message says what happened; a machine adds what it last said, as it was at that moment."""
 
     def __init__(self, message, machine=None):
-        super().__init__(message)
         self.message = message
-        self.machine = machine
-
-    def __str__(self):
-        if self.machine is None:
-            return self.message
-        return self.message + "\n" + self.machine.post_mortem()
+        super().__init__(message + ("\n" + machine.post_mortem() if machine else ""))
 
 
 class Timeout(EmuError):

@@ -12,8 +12,8 @@ LD    := ld
 UAPI  := $(BUILD)/uapi
 GEN   := $(BUILD)/gen
 
-WARNINGS := -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wshadow -Wstrict-prototypes \
-	-Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wwrite-strings -Wvla \
+WARNINGS := -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers -Wstrict-prototypes \
+	-Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wvla \
 	-Wundef -Wimplicit-fallthrough $(if $(filter 1,$(WERROR)),-Werror)
 
 # Linux's UAPI headers (linux/, asm/, asm-generic/) are on the path, the C library's are not.
