@@ -59,6 +59,7 @@ struct file {
     struct inode *inode;
     void *data;            // the driver's
     struct device *device; // of a device node (fs/devfs.c); NULL otherwise
+    struct epoll_item *epoll; // entries of epoll sets that watch it; ipc's
     const char *name;      // of an anonymous file, a constant; NULL: see dentry
     int owner;             // F_SETOWN
     bool locked;           // flock() or an OFD lock was ever taken through this file

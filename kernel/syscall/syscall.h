@@ -8,7 +8,9 @@
 #include "lib/types.h"
 
 struct __kernel_old_timeval;
+struct __kernel_itimerspec;
 struct __kernel_timespec;
+struct epoll_event;
 struct iovec;
 struct pollfd;
 struct rlimit64;
