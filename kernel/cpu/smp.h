@@ -9,3 +9,7 @@ void smp_send(unsigned cpu, unsigned vector);
 void smp_call_others(void (*fn)(void *arg), void *arg);
 // Makes `cpu` call schedule() soon.
 void smp_reschedule(unsigned cpu);
+// For panic(): stops all other processors by NMI and waits a moment until they did.
+void smp_stop_others(void);
+// Where such a processor was when it was stopped; 0: it was not.
+uint64_t smp_stopped_at(unsigned cpu);

@@ -25,8 +25,14 @@ struct console {
 void log_add_console(struct console *c);
 // Only messages with a level below or equal are shown (all are kept). Default LOG_INFO.
 void log_set_level(enum log_level level);
-// Copies log text from byte position *pos (a running number since boot), advances *pos; returns the
+// Each stored line starts with its level as "<6>". Copies log text from byte position *pos (a running number since boot), advances *pos; returns the
 // bytes copied, 0 when there is nothing new. If *pos was overwritten, continues with the oldest.
 size_t log_read(uint64_t *pos, char *buf, size_t size);
 // Called after each new line (in any context: only for setting a flag or waking). One hook, NULL: none.
 void log_set_hook(void (*hook)(void));
+// The running number after the last byte, for reading only the end of the log.
+uint64_t log_end(void);
+// Where times come from once the clock runs; before, lines carry time 0.
+void log_set_clock(uint64_t (*monotonic_ns)(void));
+// Calls fn for every console, without a lock: for panic(), when nothing else runs any more.
+void log_for_each_console(void (*fn)(struct console *c, void *arg), void *arg);

@@ -1,0 +1,21 @@
+// x87, SSE, AVX and AVX-512 registers of UserWorlds: saved and loaded whole at each switch by plain
+// XSAVE and XRSTOR (FXSAVE on processors without), never lazily. The kernel itself does not use them.
+#pragma once
+#include "lib/compiler.h"
+
+#define FPU_ALIGN 64 // of every area
+
+// Switches the state components on, on the processor that calls it.
+void fpu_init_cpu(void);
+// Bytes of an area; its layout is the standard (not compacted) format of Intel SDM vol. 1, 13.4.
+size_t fpu_area_size(void);
+// The components in use, as in XCR0; 3 (x87, SSE) without XSAVE.
+uint64_t fpu_features(void);
+// The state of a fresh program: everything initial, FCW 0x37f, MXCSR 0x1f80.
+void fpu_init_area(void *area);
+// The calling processor's registers to `area` / from an area that one of these functions filled.
+void fpu_save(void *area);
+void fpu_load(const void *area);
+// As fpu_load() for contents that came from a user program: checks them, and loads nothing when they
+// would fault. `area` is kernel memory. 0 or -EINVAL.
+int fpu_load_checked(void *area);
