@@ -138,14 +138,12 @@ class Session:
         """Runs a shell command; returns (output, status)."""
         self.serial += 1
         n = self.serial
-        self.com1.send(f"echo '<'\"<{n}\"; {command}\necho '>'\">{n} $?\"\n")
+        joint = " " if command.rstrip().endswith("&") else "; "
+        self.com1.send(f"echo '<'\"<{n}\"; {command}{joint}echo '>'\">{n} $?\"\n")
         self.com1.expect(rf"^<<{n}$", limit)
         found = self.com1.expect(rf"^([^\n]*)>>{n} (\d+)$", limit)
-        lines = (found.before + found[1]).splitlines()
-        lines = [line for line in lines if not line.endswith(f"echo '>'\">{n} $?\"")]
-        output = "\n".join(line for line in lines).strip("\n")
         self.com1.expect(self.boot.prompt or PROMPT, limit)
-        return output, int(found[2])
+        return (found.before + found[1]).strip("\n"), int(found[2])
 
     def check(self, command, wanted=None, limit=60):
         """The command must succeed; its output must be equal to `wanted`, or match if a regex."""

@@ -106,6 +106,8 @@ class Console:
                     raise Timeout(f"{self.name}: no {regex.pattern!r} within {limit} s",
                                   self.machine)
                 self.changed.wait(min(left, 1.0))
+                if len(text) > 100_000:    # do not scan a flood anew for every packet
+                    self.changed.wait_for(lambda: self.closed, min(left, 0.2))
 
     def pending(self):
         """Text that arrived and was not consumed yet."""
@@ -122,9 +124,9 @@ class Console:
                 low = middle + 1
         self.position = low
 
-    def text(self):
-        """Everything seen so far, without escape sequences."""
-        return clean(bytes(self.data))
+    def text(self, last=None):
+        """Everything seen so far (or its last bytes), without escape sequences."""
+        return clean(bytes(self.data[-last:] if last else self.data))
 
     def wait_closed(self, limit):
         deadline = time.monotonic() + limit
