@@ -33,7 +33,7 @@ from emu import EmuError, Machine, start  # noqa: E402
 BUILD = Path(os.environ.get("BUILD", "build"))
 BUILD = BUILD if BUILD.is_absolute() else TOP / BUILD
 PROMPT = r"# $"
-PANIC = re.compile(r"VMkernel panic|^panic:", re.MULTILINE)
+PANIC = re.compile(r"^Chronovisor \S+ has stopped\.", re.MULTILINE)
 tests = []                       # everything the decorators saw
 _iso_lock = threading.Lock()
 

@@ -1,7 +1,7 @@
-# VMkernel: every source under kernel/ and vmm/ (not vmm/machine/, which is a ring-3 program),
+# VMkernel: every source under $(PARTS), i.e. kernel/ and vmm/ (vmm/machine/ is a ring-3 program),
 # compiled without any C library, linked twice so that backtraces have names.
 
-KERNEL_SOURCES := $(filter-out $(SKIP),$(sort $(shell find kernel vmm \
+KERNEL_SOURCES := $(filter-out $(SKIP),$(sort $(shell find $(PARTS) \
 	-path vmm/machine -prune -o \( -name '*.c' -o -name '*.S' \) -print 2>/dev/null)))
 KERNEL_OBJECTS := $(addsuffix .o,$(addprefix $(BUILD)/obj/,$(basename $(KERNEL_SOURCES))))
 KERNEL_SCRIPT  := kernel/boot/kernel.ld
@@ -12,9 +12,9 @@ LD    := ld
 UAPI  := $(BUILD)/uapi
 GEN   := $(BUILD)/gen
 
-WARNINGS := -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers -Wstrict-prototypes \
-	-Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wvla \
-	-Wundef -Wimplicit-fallthrough $(if $(filter 1,$(WERROR)),-Werror)
+WARNINGS := -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers \
+	-Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wvla -Wundef \
+	-Wimplicit-fallthrough $(if $(filter 1,$(WERROR)),-Werror)
 
 # Linux's UAPI headers (linux/, asm/, asm-generic/) are on the path, the C library's are not.
 KERNEL_CPPFLAGS := -nostdinc -isystem $(shell $(CC) -print-file-name=include) -isystem $(UAPI) \
