@@ -63,7 +63,7 @@ uint64_t buddy_alloc(struct buddy *b, unsigned order, bool below_4g) {
 
 void buddy_free(struct buddy *b, uint64_t page, unsigned order) {
     ASSERT(order <= ORDER_MAX && IS_ALIGNED(page, BIT(order)) && page + BIT(order) <= b->end);
-    ASSERTF(!(b->table[page].flags & FRAME_BLOCK), "page %#llx is free already",
+    ASSERTF(!(b->table[page].kind == FRAME_FREE && b->table[page].flags & FRAME_BLOCK), "page %#llx is free already",
             (unsigned long long)page);
     b->free_pages += BIT(order);
     for (; order < ORDER_MAX; order++) {
@@ -71,7 +71,7 @@ void buddy_free(struct buddy *b, uint64_t page, unsigned order) {
         if (other + BIT(order) > b->end)
             break;
         struct frame *f = &b->table[other];
-        if (!(f->flags & FRAME_BLOCK) || f->order != order)
+        if (f->kind != FRAME_FREE || !(f->flags & FRAME_BLOCK) || f->order != order)
             break;
         pull(b, other, order);
         page &= ~BIT(order);

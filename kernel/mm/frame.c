@@ -247,16 +247,21 @@ void frame_split(struct frame *f, unsigned order) {
     }
 }
 
-void frame_free_run(struct frame *f, unsigned order) {
-    for (uint64_t i = 0; i < BIT(order); i++) {
-        ASSERT(f[i].refs == 1 && f[i].order == 0);
-        release_owner(&f[i], 0);
-        if (i) {
-            f[i].refs = 0;
-            f[i].kind = FRAME_FREE;
-        }
+void frame_put_large(struct frame *head) {
+    unsigned single = 0;
+    while (single < BIT(ORDER_2M) && READ_ONCE(head[single].refs) == 1)
+        single++;
+    if (single < BIT(ORDER_2M)) { // somebody still looks at a part of it
+        for (unsigned i = 0; i < BIT(ORDER_2M); i++)
+            frame_put(&head[i]);
+        return;
     }
-    free_block(f, order);
+    release_owner(head, ORDER_2M); // all were charged to the same pool
+    for (unsigned i = 1; i < BIT(ORDER_2M); i++) {
+        head[i].refs = 0;
+        head[i].kind = FRAME_FREE;
+    }
+    free_block(head, ORDER_2M);
 }
 
 bool frame_zero_some(void) {

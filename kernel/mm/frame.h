@@ -60,8 +60,9 @@ void frame_put_zeroed(struct frame *f);
 // Makes 2^order frames of their own, one reference each, of a block just allocated (or with one
 // reference): kind and owner are those of the head.
 void frame_split(struct frame *f, unsigned order);
-// The inverse: the caller holds the only reference of each frame of an aligned run; frees them.
-void frame_free_run(struct frame *f, unsigned order);
+// Drops one reference of each of the 512 frames of a 2 MB page made by frame_split(), from its first
+// frame on; cheap when these are the last ones.
+void frame_put_large(struct frame *head);
 // Clears one free frame for later use if there is reason to; false: nothing to do. For the idle loop.
 bool frame_zero_some(void);
 

@@ -11,7 +11,7 @@
 
 #define FLUSH_ALL_PAGES 32 // from so many pages on, everything is flushed
 
-enum request_kind { FLUSH_RANGE, ABANDON_SPACE, FLUSH_GLOBAL };
+enum request_kind { FLUSH_RANGE, FLUSH_USER, ABANDON_SPACE, FLUSH_GLOBAL };
 static struct {
     enum request_kind kind;
     struct space *space;
@@ -48,6 +48,8 @@ static void perform(unsigned sender) {
     if (r->kind == FLUSH_RANGE) {
         if (this_cpu()->active_space == r->space)
             flush_local(r->start, r->end);
+    } else if (r->kind == FLUSH_USER) {
+        write_cr3(read_cr3());
     } else if (r->kind == ABANDON_SPACE) {
         leave_space(r->space);
     } else {
@@ -96,6 +98,14 @@ void tlb_flush(struct space *s, uint64_t start, uint64_t end) {
         flush_local(start, end);
     if (active & ~self)
         ask(FLUSH_RANGE, s, start, end, active & ~self);
+}
+
+void tlb_flush_cpus(uint64_t mask) {
+    uint64_t self = BIT(this_cpu()->id);
+    if (mask & self)
+        write_cr3(read_cr3());
+    if (mask & ~self)
+        ask(FLUSH_USER, NULL, 0, 0, mask & ~self);
 }
 
 void tlb_abandon(struct space *s) {
