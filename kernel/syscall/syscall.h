@@ -12,6 +12,8 @@ struct __kernel_itimerspec;
 struct __kernel_timespec;
 struct epoll_event;
 struct iovec;
+struct mmsghdr;
+struct msghdr;
 struct pollfd;
 struct rlimit64;
 struct stat;
