@@ -3,6 +3,8 @@
 #include "cpu/trapframe.h"
 
 void trap_dispatch(struct trap_frame *f);
+// Interrupts, vectors 32 and above (cpu/irq.c).
+void irq_dispatch(struct trap_frame *f);
 void trap_page_fault(struct trap_frame *f, uint64_t addr);
 // `f`: the frame of a fault by the IRETQ to user mode. Returns a frame at the top of the kernel stack
 // that looks as if user mode had faulted.
