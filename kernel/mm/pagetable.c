@@ -3,7 +3,7 @@
 #include "lib/errno.h"
 #include "mm/kernel_map.h"
 #include "mm/tlb.h"
-#include <asm/mman.h>
+#include <linux/mman.h>
 
 #define LINK (PTE_PRESENT | PTE_WRITE | PTE_USER | PTE_ACCESSED) // of an entry that holds a table
 

@@ -1,7 +1,7 @@
 // The regions of an address space: a tree ordered by address, no two overlap. space->lock held (or
 // the space is not in use) for all of these.
 #pragma once
-#include <asm/mman.h>
+#include <linux/mman.h>
 #include "mm/space.h"
 
 // Adds a copy of *what (start, end, prot, flags, pgoff, file, ops, data, ...); the copy takes over the
