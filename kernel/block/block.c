@@ -204,6 +204,8 @@ int block_claim(struct block_device *d) {
         if (overlap(d, o) && (o->claimed || o->writers))
             err = -EBUSY;
     }
+    if (d->openers)
+        err = -EBUSY;
     if (!err) {
         d->claimed = true;
         pagecache_truncate(d->inode->cache, 0);

@@ -55,7 +55,8 @@ int block_write(struct block_device *d, uint64_t sector, unsigned count, const v
 int block_flush(struct block_device *d);
 
 // Takes the device for a mount: nobody else may write it, or the disk it is on, or a partition on
-// it, and its page cache starts empty. 0, or -EBUSY (mounted or open for writing).
+// it, and its page cache starts empty and is the mounter's alone (who reads /dev/NAME meanwhile gets
+// what is on the disk). 0, or -EBUSY (mounted, open, or the disk or a partition open for writing).
 int block_claim(struct block_device *d);
 void block_release(struct block_device *d);
 

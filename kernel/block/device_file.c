@@ -2,7 +2,6 @@
 // through its page cache.
 #include <linux/fs.h>
 #include "block/block.h"
-#include "lib/string.h"
 #include "mm/space.h"
 #include "mm/uaccess.h"
 #include "proc/process.h"
@@ -17,6 +16,28 @@ static int device_open(struct inode *i, struct file *f) {
 
 static void device_release(struct file *f) {
     block_closed(dev_data(f), may_write(f));
+}
+
+// A mounted device: its page cache belongs to the file system, so the disk itself is read.
+static ssize_t read_mounted(struct block_device *d, struct uio *u, uint64_t *pos) {
+    char *page = pages_alloc(0);
+    if (!page)
+        return -ENOMEM;
+    size_t done = 0;
+    ssize_t moved = 0;
+    while (u->resid > 0 && *pos < d->inode->size) {
+        uint64_t first = ROUND_DOWN(*pos, PAGE_SIZE), offset = *pos % PAGE_SIZE;
+        size_t present = MIN(PAGE_SIZE, d->inode->size - first);
+        moved = block_read(d, first / SECTOR_SIZE, present / SECTOR_SIZE, page);
+        if (moved == 0)
+            moved = uio_write_out(u, page + offset, present - offset);
+        if (moved <= 0)
+            break;
+        *pos += moved;
+        done += moved;
+    }
+    pages_free(page);
+    return done ? (ssize_t)done : moved;
 }
 
 // Moves bytes between the caller and the pages from *pos on, up to the end of the device.
@@ -45,7 +66,8 @@ static ssize_t device_move(struct block_device *d, struct uio *u, uint64_t *pos,
 }
 
 static ssize_t device_read(struct file *f, struct uio *u, uint64_t *pos) {
-    return device_move(dev_data(f), u, pos, false);
+    struct block_device *d = dev_data(f);
+    return READ_ONCE(d->claimed) ? read_mounted(d, u, pos) : device_move(d, u, pos, false);
 }
 
 static ssize_t device_write(struct file *f, struct uio *u, uint64_t *pos) {
@@ -77,8 +99,9 @@ static int64_t device_seek(struct file *f, int64_t offset, int whence) {
 }
 
 static int device_fault(struct region *r, uint64_t index, bool write, struct frame **out) {
-    struct inode *i = ((struct block_device *)dev_data(r->file))->inode;
-    if (index >= DIV_ROUND_UP(i->size, PAGE_SIZE))
+    struct block_device *d = dev_data(r->file);
+    struct inode *i = d->inode;
+    if (READ_ONCE(d->claimed) || index >= DIV_ROUND_UP(i->size, PAGE_SIZE))
         return -EFAULT;
     int err = pagecache_get(i->cache, index, out);
     if (!err && write)
