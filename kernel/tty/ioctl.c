@@ -29,8 +29,7 @@ static speed_t code_to_rate(tcflag_t code, speed_t custom) {
     return code == BOTHER ? custom : 0;
 }
 
-// The rates in numbers from the codes in c_cflag.
-static void fill_speeds(struct ktermios *k) {
+void termios_fill_speeds(struct ktermios *k) {
     tcflag_t out = k->c_cflag & CBAUD, in = (k->c_cflag >> IBSHIFT) & CBAUD;
     k->c_ospeed = code_to_rate(out, k->c_ospeed);
     k->c_ispeed = in == B0 ? k->c_ospeed : code_to_rate(in, k->c_ispeed);
@@ -65,7 +64,7 @@ static long set_from_user(struct tty_file *tf, const void __user *from, size_t s
     copy_termios(t, &new);
     if (copy_from_user(&new, from, size))
         return -EFAULT;
-    fill_speeds(&new);
+    termios_fill_speeds(&new);
     if (how & SET_DRAIN) {
         int err = tty_drain(tf);
         if (err)
@@ -110,7 +109,7 @@ static long set_termio(struct tty_file *tf, const void __user *from, int how) {
     k.c_cflag = (k.c_cflag & 0xffff0000u) | old.c_cflag;
     k.c_lflag = (k.c_lflag & 0xffff0000u) | old.c_lflag;
     memcpy(k.c_cc, old.c_cc, NCC);
-    fill_speeds(&k);
+    termios_fill_speeds(&k);
     int err = how & SET_DRAIN ? tty_drain(tf) : 0;
     if (err)
         return err;

@@ -22,6 +22,7 @@ struct tty {
     uint64_t rdev;
     const struct tty_driver *driver;
     void *data;
+    struct list_node node; // of the list in tty.c; not for ptys
 
     // Covered by the lock of tty/job.c; single reads without it use READ_ONCE.
     int session, pgrp; // 0: none
@@ -131,6 +132,8 @@ int tty_publish(struct tty *t, uint32_t mode);
 void tty_reset(struct tty *t);
 
 // ---- ioctl.c
+// Computes the rates in numbers from the codes in c_cflag.
+void termios_fill_speeds(struct ktermios *k);
 long tty_ioctl(struct file *f, unsigned cmd, unsigned long arg);
 // ---- pty.c
 void pty_init(void);

@@ -1,4 +1,5 @@
 // Terminals as files: nodes in /dev, open and close, and the interface to the drivers.
+#include "boot/main.h"
 #include "fs/inode.h"
 #include "lib/list.h"
 #include "lib/printf.h"
@@ -10,6 +11,7 @@
 #include "tty/ldisc.h"
 
 static struct tty *console; // what /dev/console opens; set at boot
+static struct list_node terminals = LIST_INIT(terminals); // grows at boot only: no lock
 
 // ---- for drivers
 
@@ -34,15 +36,35 @@ void tty_reset(struct tty *t) {
     spin_unlock(&t->lock);
 }
 
+void tty_set_defaults(struct tty *t, tcflag_t iflag, tcflag_t speed) {
+    spin_lock(&t->lock);
+    t->termios.c_iflag |= iflag;
+    if (speed)
+        t->termios.c_cflag = (t->termios.c_cflag & ~CBAUD) | speed;
+    termios_fill_speeds(&t->termios);
+    spin_unlock(&t->lock);
+}
+
 struct tty *tty_create(const char *name, uint64_t rdev, const struct tty_driver *driver,
                        void *data) {
     struct tty *t = kmalloc(sizeof(*t));
     if (!t)
         return NULL;
     tty_init_struct(t, name, rdev, driver, data);
-    if (tty_publish(t, 0620) == 0)
-        return t;
-    kfree(t);
+    if (tty_publish(t, 0620)) {
+        kfree(t);
+        return NULL;
+    }
+    list_add_tail(&terminals, &t->node);
+    return t;
+}
+
+struct tty *tty_find(const char *name) {
+    struct tty *t;
+    list_for_each(t, &terminals, node) {
+        if (strcmp(t->name, name) == 0)
+            return t;
+    }
     return NULL;
 }
 
@@ -60,6 +82,9 @@ uint64_t tty_rdev(const struct tty *t) {
 }
 int tty_foreground(const struct tty *t) {
     return t ? READ_ONCE(t->pgrp) : -1;
+}
+bool tty_output_pending(const struct tty *t) {
+    return READ_ONCE(t->out_head) != READ_ONCE(t->out_tail);
 }
 void tty_set_console(struct tty *t) {
     console = t;

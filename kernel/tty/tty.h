@@ -42,6 +42,8 @@ struct tty_alias {
 };
 int tty_register_alias(const char *name, uint32_t mode, uint64_t rdev, const struct tty_alias *a);
 
+// The terminal /dev/NAME of a driver (no alias, no pty), or NULL.
+struct tty *tty_find(const char *name);
 // The driver's data as given to tty_create().
 void *tty_data(struct tty *t);
 // The present settings; stable inside driver functions that hold the terminal's lock.
@@ -64,6 +66,11 @@ void tty_output_ready(struct tty *t);
 void tty_hangup(struct tty *t);
 // New window size; SIGWINCH to the foreground group when it changed. Any context.
 void tty_set_size(struct tty *t, unsigned rows, unsigned cols);
+// Changes the settings that a terminal starts with: input flags to add, the speed's code (B115200;
+// 0: as it is). Before it is opened.
+void tty_set_defaults(struct tty *t, tcflag_t iflag, tcflag_t speed);
+// True when output waits for the device. A snapshot, for power-off.
+bool tty_output_pending(const struct tty *t);
 // The terminal chosen by the last console= of the command line; /dev/console opens it.
 void tty_set_console(struct tty *t);
 
