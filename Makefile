@@ -33,7 +33,7 @@ export BUILD EMU MEM CPUS V
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 .PHONY: all help run boot demo test test-all soak bench lint format docs deps clean FORCE
-all: $(BUILD)/chronovisor.iso $(BUILD)/chrono ## the bootable image and the workstation tools
+all: $(BUILD)/chronovisor.iso $(BUILD)/chrono $(BUILD)/NOTICE ## the bootable image and the workstation tools
 
 include tools/mk/kernel.mk
 include tools/mk/worlds.mk
@@ -53,7 +53,8 @@ run: all ## boot it, interactive: the machine's serial console in this terminal;
 	$(Q)tools/boot --interactive $(MACHINE) $(BUILD)/chronovisor.iso
 
 boot: all ## boot it unattended: console to stdout, stdin typed into it, ends at power-off
-	$(Q)tools/boot --limit $(LIMIT) $(MACHINE) $(BUILD)/chronovisor.iso
+	$(Q)tools/boot --limit $(LIMIT) $(if $(findstring init=,$(CMDLINE)),,--power-off) \
+		$(MACHINE) $(BUILD)/chronovisor.iso
 
 demo: all ## a short tour of what works
 	$(Q)tools/demo $(MACHINE) $(BUILD)/chronovisor.iso

@@ -29,6 +29,7 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tools"))
 from emu import EmuError, Machine, start  # noqa: E402
+from emu.shell import Shell  # noqa: E402
 
 BUILD = Path(os.environ.get("BUILD", "build"))
 BUILD = BUILD if BUILD.is_absolute() else TOP / BUILD
@@ -52,6 +53,7 @@ class Boot:
     extra: str = ""              # folder merged into the initial file system
     prompt: str = PROMPT         # what is waited for; "" for nothing
     boot_limit: int = 120
+    linux: bool = False          # Debian's kernel instead of VMkernel: the control
 
 
 @dataclass
@@ -106,20 +108,33 @@ def initrd_with(extra):
     return out
 
 
-def iso_for(boot):
-    """An ISO for this command line and folder, made when it is missing or old."""
+def kernel_for(boot):
+    if boot.linux:
+        done = subprocess.run([TOP / "tools/linux-kernel", BUILD / "linux"],
+                              stdout=subprocess.PIPE, check=True)
+        return Path(done.stdout.decode().strip())
     kernel = BUILD / "chronovisor.elf"
     if not kernel.exists():
         raise Failure("VMkernel was not built")
+    return kernel
+
+
+def iso_for(boot):
+    """An ISO for this kernel, command line and folder, made when it is missing or old."""
     with _iso_lock:
+        kernel = kernel_for(boot)
         (BUILD / "test-iso").mkdir(exist_ok=True)
         initrd = initrd_with(boot.extra)
-        key = hashlib.sha1(f"{boot.cmdline}\0{boot.extra}".encode()).hexdigest()[:12]
+        cmdline = boot.cmdline
+        if boot.linux:
+            cmdline += " console=tty0 console=ttyS0 mitigations=off quiet rdinit=/sbin/init"
+        key = hashlib.sha1(f"{cmdline}\0{boot.extra}".encode()).hexdigest()[:12]
         iso = BUILD / "test-iso" / f"{key}.iso"
         newest = max(kernel.stat().st_mtime, initrd.stat().st_mtime)
         if not iso.exists() or iso.stat().st_mtime <= newest:
-            subprocess.run([TOP / "tools/mkiso", "-o", iso, "-c", boot.cmdline, kernel, initrd],
-                           check=True)
+            option = ["-l"] if boot.linux else []
+            subprocess.run([TOP / "tools/mkiso", *option, "-o", iso, "-c", cmdline, kernel, initrd],
+                           check=True, env=dict(os.environ, LARGE_IMAGE="1"))
         return iso
 
 
@@ -130,20 +145,13 @@ class Session:
         self.running, self.boot = running, boot
         self.com1, self.com2 = running.com1, running.com2
         self.com1.trouble = PANIC
-        self.serial = 0
+        self.shell = Shell(self.com1, boot.prompt or PROMPT)
         if boot.prompt:
-            self.com1.expect(boot.prompt, boot.boot_limit)
+            self.boot_text = self.shell.wait_prompt(boot.boot_limit)
 
     def sh(self, command, limit=60):
         """Runs a shell command; returns (output, status)."""
-        self.serial += 1
-        n = self.serial
-        joint = " " if command.rstrip().endswith("&") else "; "
-        self.com1.send(f"echo '<'\"<{n}\"; {command}{joint}echo '>'\">{n} $?\"\n")
-        self.com1.expect(rf"^<<{n}$", limit)
-        found = self.com1.expect(rf"^([^\n]*)>>{n} (\d+)$", limit)
-        self.com1.expect(self.boot.prompt or PROMPT, limit)
-        return (found.before + found[1]).strip("\n"), int(found[2])
+        return self.shell.run(command, limit)
 
     def check(self, command, wanted=None, limit=60):
         """The command must succeed; its output must be equal to `wanted`, or match if a regex."""

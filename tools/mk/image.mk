@@ -29,6 +29,12 @@ $(BUILD)/chronovisor.iso: $(KERNEL) $(INITRD) $(GEN)/cmdline tools/mkiso
 	$(SAY) ISO $@
 	$(Q)tools/mkiso -o $@ -c "$$(cat $(GEN)/cmdline)" $(KERNEL) $(INITRD)
 
+# Licences of what is linked into, or lies in, the image.
+NOTICE_PACKAGES = $(shell sed -n "s/^# notice: //p" tools/deps.list)
+$(BUILD)/NOTICE: tools/notice tools/deps.list
+	@mkdir -p $(@D)
+	$(Q)tools/notice $(NOTICE_PACKAGES) > $@
+
 # One launcher, so that the command a person types does not depend on where the tools are.
 $(BUILD)/chrono: tools/chrono
 	@mkdir -p $(@D)
