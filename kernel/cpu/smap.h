@@ -3,8 +3,14 @@
 #pragma once
 
 #ifdef __ASSEMBLER__
-.macro SMAP_SITE instruction 771 :
-    \instruction.pushsection __smap_sites, "a".quad 771b.popsection.endm
+// clang-format off
+.macro SMAP_SITE instruction
+771:    \instruction
+    .pushsection __smap_sites, "a"
+    .quad 771b
+    .popsection
+.endm
+// clang-format on
 #define ASM_STAC SMAP_SITE stac
 #define ASM_CLAC SMAP_SITE clac
 #else
