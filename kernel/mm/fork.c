@@ -11,7 +11,7 @@ static int copy_region(struct space *child, const struct region *r) {
         return 0;
     if (r->file)
         file_get(r->file);
-    struct region *copy = region_insert(child, r);
+    struct region *copy = region_add(child, r);
     if (!copy) {
         if (r->file)
             file_put(r->file);

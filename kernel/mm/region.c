@@ -67,12 +67,16 @@ static void link_region(struct region *r) {
     account(r, 1);
 }
 
-struct region *region_insert(struct space *s, const struct region *what) {
+struct region *region_add(struct space *s, const struct region *what) {
     struct region *r = duplicate(s, what);
-    if (!r)
-        return NULL;
-    link_region(r);
-    return region_merge(r);
+    if (r)
+        link_region(r);
+    return r;
+}
+
+struct region *region_insert(struct space *s, const struct region *what) {
+    struct region *r = region_add(s, what);
+    return r ? region_merge(r) : NULL;
 }
 
 void region_remove(struct region *r) {

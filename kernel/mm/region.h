@@ -4,6 +4,8 @@
 #include <linux/mman.h>
 #include "mm/space.h"
 
+// As region_insert without merging.
+struct region *region_add(struct space *s, const struct region *what);
 // Adds a copy of *what (start, end, prot, flags, pgoff, file, ops, data, ...); the copy takes over the
 // caller's reference of the file. It may be merged with its neighbours: returns the region that now
 // contains the range, or NULL: no memory.

@@ -9,6 +9,7 @@
 #include "mm/heap.h"
 #include "mm/pagetable.h"
 #include "mm/region.h"
+#include "mm/remap.h"
 #include "mm/tlb.h"
 #include "proc/process.h"
 #include "sched/world.h"
@@ -85,7 +86,7 @@ static int isolate(struct space *s, uint64_t start, uint64_t end) {
     return err ? err : region_split(s, end);
 }
 
-static int unmap_locked(struct space *s, uint64_t start, uint64_t end) {
+int space_unmap_locked(struct space *s, uint64_t start, uint64_t end) {
     if (range_is_free(s, start, end))
         return 0;
     int err = isolate(s, start, end);
@@ -169,7 +170,7 @@ static long map_locked(struct space *s, uint64_t addr, uint64_t len, int prot, i
     if (!err && !within_limits(s, len, data))
         err = -ENOMEM;
     if (!err && flags & MAP_FIXED)
-        err = unmap_locked(s, at, at + len);
+        err = space_unmap_locked(s, at, at + len);
     if (err) {
         if (file)
             file_put(file);
@@ -219,13 +220,12 @@ int space_unmap(struct space *s, uint64_t addr, uint64_t len) {
     if (!valid_range(addr, &len) || !len)
         return -EINVAL;
     mutex_lock(&s->lock);
-    int err = unmap_locked(s, addr, addr + len);
+    int err = space_unmap_locked(s, addr, addr + len);
     mutex_unlock(&s->lock);
     return err;
 }
 
-// Every page of the range belongs to a region. Lock held.
-static bool fully_mapped(struct space *s, uint64_t start, uint64_t end) {
+bool space_fully_mapped(struct space *s, uint64_t start, uint64_t end) {
     for (struct region *r = region_from(s, start); r && r->start <= start; r = region_next(r)) {
         if (r->end >= end)
             return true;
@@ -241,7 +241,8 @@ static int protect_region(struct region *r, int prot) {
         (r->file->flags & O_ACCMODE) != O_RDWR)
         return -EACCES;
     bool becomes_data = prot & PROT_WRITE && !(r->prot & PROT_WRITE) && !region_is_shared(r);
-    if (becomes_data && !within_limits(r->space, 0, false))
+    uint64_t data = r->space->pages_data + region_pages(r);
+    if (becomes_data && data << PAGE_SHIFT > limit_of(RLIMIT_DATA))
         return -ENOMEM;
     int old = r->prot;
     region_set_prot(r, prot);
@@ -261,7 +262,7 @@ int space_protect(struct space *s, uint64_t addr, uint64_t len, int prot) {
     prot &= ~PROT_SEM;
     uint64_t end = addr + len;
     mutex_lock(&s->lock);
-    int err = fully_mapped(s, addr, end) ? isolate(s, addr, end) : -ENOMEM;
+    int err = space_fully_mapped(s, addr, end) ? isolate(s, addr, end) : -ENOMEM;
     for (struct region *r = region_from(s, addr); !err && r && r->start < end;) {
         err = protect_region(r, prot);
         r = region_next(region_merge(r));
@@ -277,7 +278,7 @@ uint64_t space_set_brk(struct space *s, uint64_t brk) {
     bool ok = brk >= s->brk_start && brk < USER_END && new_end >= brk &&
               brk - s->brk_start <= limit_of(RLIMIT_DATA);
     if (ok && new_end < old_end)
-        ok = unmap_locked(s, new_end, old_end) == 0;
+        ok = space_unmap_locked(s, new_end, old_end) == 0;
     else if (ok && new_end > old_end)
         ok = range_is_free(s, old_end, new_end + PAGE_SIZE) &&
              within_limits(s, new_end - old_end, true) &&
