@@ -91,6 +91,8 @@ void schedule(void) {
     }
     if (prev->fpu)
         fpu_save(prev->fpu);
+    if (unlikely(prev->switched_out))
+        prev->switched_out(prev);
     if (prev->state == WORLD_DEAD)
         rq->dead = prev;
     prev->running = false;

@@ -6,6 +6,7 @@
 #include "mm/heap.h"
 #include "mm/kstack.h"
 #include "sched/runqueue.h"
+#include "sync/waitq.h"
 
 #define WEIGHT_DEFAULT 1024
 

@@ -44,7 +44,9 @@ struct world {
     void __user *robust_list;    // set_robust_list
     size_t robust_list_len;
     bool syscall_restarting;     // the next return to user mode re-executes the system call
+    int nice, policy, rt_priority; // as set by setpriority, sched_setscheduler (proc/sched_calls.c)
     void *vcpu;                  // the vCPU whose KVM_RUN this world is in, for vmm/
+    void (*switched_out)(struct world *w); // told, interrupts off, when it leaves the processor
     uint64_t min_faults, maj_faults, switches;
     uint64_t ticks_user, ticks_system; // timer interrupts that found it there: splits run_time
     uint64_t unknown_calls[8];         // system calls already logged as unknown, by number

@@ -5,16 +5,18 @@
 #include "cpu/x86.h"
 #include "lib/errno.h"
 #include "lib/log.h"
+#include "mm/layout.h"
 #include "proc/process.h"
 #include "sched/world.h"
 #include "syscall/syscall.h"
 
 // Every call is reached through this type: the x86-64 calling convention passes the six arguments in
-// registers, and a function with fewer does not look at the rest.
+// registers, and a function with fewer does not look at the rest. The way round by void (*)(void)
+// tells the compiler that the change of type is meant.
 typedef long (*syscall_fn)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
 
 static const syscall_fn table[] = {
-#define SYSCALL(name, args, status, note) [__NR_##name] = (syscall_fn)sys_##name,
+#define SYSCALL(name, args, status, note) [__NR_##name] = (syscall_fn)(void (*)(void))sys_##name,
 #include "syscall/all.def"
 #undef SYSCALL
 };
@@ -46,8 +48,7 @@ bool syscall_dispatch(struct trap_frame *f) {
 }
 
 void syscall_init_cpu(void) {
-    wrmsr(MSR_STAR, (uint64_t)USER_CS32 << 48 | (uint64_t)KERNEL_CS << 32);
+    wrmsr(MSR_STAR, SYSCALL_STAR);
     wrmsr(MSR_LSTAR, (uint64_t)syscall_entry);
-    // Cleared on entry: TF, IF, DF, IOPL, NT, AC (SDM vol. 1, "EFLAGS Register").
-    wrmsr(MSR_FMASK, 0x100 | 0x200 | 0x400 | 0x3000 | 0x4000 | 0x40000);
+    wrmsr(MSR_SFMASK, SYSCALL_FMASK);
 }
