@@ -17,6 +17,7 @@
 #define IST_COUNT         4
 
 #ifndef __ASSEMBLER__
+#include "cpu/msr.h"
 #include "lib/compiler.h"
 
 struct cpu;

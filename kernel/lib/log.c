@@ -19,9 +19,6 @@ static uint64_t (*time_source)(void);
 // The log is written from everywhere, also by an NMI handler or a panic on a processor that was just
 // writing to it. So its lock is not a struct spinlock: it works before per-CPU data is there, and it
 // gives up after a while, because a garbled line is better than a silent machine.
-#define LOCK_PATIENCE 20000000u
-static bool log_locked;
-
 struct log_guard {
     bool owned, irq;
 };
@@ -35,6 +32,9 @@ static void log_unlock(struct log_guard g) {
 }
 #else
 #include "cpu/x86.h"
+
+#define LOCK_PATIENCE 20000000u // polls
+static bool log_locked;
 
 static struct log_guard log_lock(void) {
     struct log_guard g = {.irq = irq_enabled()};
