@@ -18,7 +18,7 @@
 
 // Modes, not conditions. EPOLLWAKEUP (keeping the machine from suspending) has nothing to do here.
 #define FLAG_BITS (EPOLLET | EPOLLONESHOT | EPOLLEXCLUSIVE | EPOLLWAKEUP)
-#define EXCLUSIVE_BITS                                                                             \
+#define EXCLUSIVE_BITS \
     (EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE)
 
 // A wake-up with an event that no file reports: only for the worlds in epoll_wait().
@@ -56,8 +56,7 @@ static void add_queue(struct poll_table *t, struct waitq *q) {
     struct epoll_item *i = container_of(t, struct item_table, table)->item;
     ASSERT(i->queues < EPOLL_QUEUES);
     struct waiter *w = &i->waiters[i->queues++];
-    *w = (struct waiter){
-        .fn = file_woke, .arg = i, .exclusive = (i->events & EPOLLEXCLUSIVE) != 0};
+    *w = (struct waiter){.fn = file_woke, .arg = i, .exclusive = (i->events & EPOLLEXCLUSIVE) != 0};
     waitq_add(q, w);
 }
 
@@ -278,7 +277,9 @@ long sys_epoll_create1(int flags) {
     return fd_install(ep->file, 0, flags & EPOLL_CLOEXEC);
 }
 
-long sys_epoll_create(int size) { return size > 0 ? sys_epoll_create1(0) : -EINVAL; }
+long sys_epoll_create(int size) {
+    return size > 0 ? sys_epoll_create1(0) : -EINVAL;
+}
 
 static int control(struct epoll *ep, int op, struct file *f, int fd, const struct epoll_event *e) {
     if (e->events & EPOLLEXCLUSIVE && (op != EPOLL_CTL_ADD || e->events & ~EXCLUSIVE_BITS))
@@ -322,7 +323,8 @@ long sys_epoll_ctl(int epfd, int op, int fd, struct epoll_event __user *event) {
     return ret;
 }
 
-static int wait_ready(struct epoll *ep, struct epoll_event __user *out, int max, uint64_t deadline) {
+static int wait_ready(struct epoll *ep, struct epoll_event __user *out, int max,
+                      uint64_t deadline) {
     for (;;) {
         int n = list_empty(&ep->ready) ? 0 : collect(ep, out, max);
         if (n || !deadline)

@@ -9,8 +9,8 @@
 // A file in a set. Structure (tree, list of the file) is covered by epoll_lock, the ready list by
 // ep->ready_lock, events and data by ep->lock.
 struct epoll_item {
-    struct tree_node node;        // ep->items, by (file, fd)
-    struct list_node ready;       // ep->ready
+    struct tree_node node;           // ep->items, by (file, fd)
+    struct list_node ready;          // ep->ready
     struct epoll_item *next_of_file; // file->epoll
     struct epoll *ep;
     struct file *file; // no reference: epoll_file_closed() removes the item in time
@@ -22,8 +22,8 @@ struct epoll_item {
 };
 
 struct epoll {
-    struct file *file;          // its own open file
-    struct mutex lock;          // scanning and changing the items
+    struct file *file; // its own open file
+    struct mutex lock; // scanning and changing the items
     struct tree items;
     struct spinlock ready_lock; // interrupt handlers add to the ready list
     struct list_node ready;     // items that may be ready

@@ -81,7 +81,9 @@ static unsigned eventfd_poll(struct file *f, struct poll_table *t) {
            (count == UINT64_MAX ? POLLERR : 0);
 }
 
-static void eventfd_release(struct file *f) { kfree(f->data); }
+static void eventfd_release(struct file *f) {
+    kfree(f->data);
+}
 
 static const struct file_ops eventfd_ops = {
     .read = eventfd_read,
@@ -91,7 +93,9 @@ static const struct file_ops eventfd_ops = {
     .release = eventfd_release,
 };
 
-bool eventfd_file(const struct file *f) { return f->ops == &eventfd_ops; }
+bool eventfd_file(const struct file *f) {
+    return f->ops == &eventfd_ops;
+}
 
 void eventfd_signal(struct file *f, uint64_t n) {
     ASSERT(eventfd_file(f));
@@ -120,4 +124,6 @@ long sys_eventfd2(unsigned count, int flags) {
     return fd_install(f, 0, flags & O_CLOEXEC);
 }
 
-long sys_eventfd(unsigned count) { return sys_eventfd2(count, 0); }
+long sys_eventfd(unsigned count) {
+    return sys_eventfd2(count, 0);
+}

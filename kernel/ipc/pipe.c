@@ -12,8 +12,8 @@
 #include "sched/world.h"
 #include "syscall/syscall.h"
 
-#define DEFAULT_SLOTS 16u              // 64 KiB, as Linux
-#define MAX_SIZE      (1u << 20)       // of F_SETPIPE_SZ, as Linux's pipe-max-size
+#define DEFAULT_SLOTS 16u        // 64 KiB, as Linux
+#define MAX_SIZE      (1u << 20) // of F_SETPIPE_SZ, as Linux's pipe-max-size
 
 struct pipe *pipe_alloc(void) {
     struct pipe *p = kzalloc(sizeof(*p));
@@ -34,8 +34,12 @@ void pipe_free(struct pipe *p) {
     kfree(p);
 }
 
-static bool may_read(unsigned flags) { return (flags & O_ACCMODE) != O_WRONLY; }
-static bool may_write(unsigned flags) { return (flags & O_ACCMODE) != O_RDONLY; }
+static bool may_read(unsigned flags) {
+    return (flags & O_ACCMODE) != O_WRONLY;
+}
+static bool may_write(unsigned flags) {
+    return (flags & O_ACCMODE) != O_RDONLY;
+}
 
 bool pipe_attach(struct pipe *p, unsigned flags, uint32_t *others) {
     mutex_lock(&p->lock);
@@ -96,7 +100,9 @@ ssize_t pipe_read(struct file *f, struct uio *u, uint64_t *pos) {
 }
 
 // Room that a write of `left` bytes waits for: all of it when it must not be split.
-static size_t room_wanted(size_t left) { return left <= PIPE_BUF ? left : 1; }
+static size_t room_wanted(size_t left) {
+    return left <= PIPE_BUF ? left : 1;
+}
 
 ssize_t pipe_write(struct file *f, struct uio *u, uint64_t *pos) {
     struct pipe *p = f->data;
@@ -126,8 +132,8 @@ ssize_t pipe_write(struct file *f, struct uio *u, uint64_t *pos) {
             return done ? (ssize_t)done : -EAGAIN;
         if (n > 0)
             wanted = 1; // the write is in pieces already
-        int err = wait_event_interruptible(
-            &p->write_wait, pipe_ring_free(&p->ring) >= wanted || !READ_ONCE(p->readers));
+        int err = wait_event_interruptible(&p->write_wait, pipe_ring_free(&p->ring) >= wanted ||
+                                                               !READ_ONCE(p->readers));
         if (err)
             return done ? (ssize_t)done : err;
     }
@@ -250,4 +256,6 @@ long sys_pipe2(int __user *fds, int flags) {
     return err;
 }
 
-long sys_pipe(int __user *fds) { return sys_pipe2(fds, 0); }
+long sys_pipe(int __user *fds) {
+    return sys_pipe2(fds, 0);
+}

@@ -4,13 +4,13 @@
 #include "ipc/pipe_ring.h"
 
 struct pipe {
-    struct mutex lock;      // the ring's contents and capacity, and the counts below when changed
+    struct mutex lock; // the ring's contents and capacity, and the counts below when changed
     struct pipe_ring ring;
     uint32_t readers, writers; // open files that may read / write; looked at without the lock
     uint32_t opened_readers, opened_writers; // ever: what an opener of the other side waits for
-    struct waitq read_wait; // for bytes, or the end of the writers
-    struct waitq write_wait; // for room, or the end of the readers
-    uint32_t files;         // open files of a FIFO; covered by fifo_lock
+    struct waitq read_wait;                  // for bytes, or the end of the writers
+    struct waitq write_wait;                 // for room, or the end of the readers
+    uint32_t files;                          // open files of a FIFO; covered by fifo_lock
 };
 
 extern const struct file_ops pipe_file_ops;

@@ -66,10 +66,8 @@ static void add_waiter(struct poll_table *t, struct waitq *q) {
         p->no_memory = true;
         return;
     }
-    *pw = (struct poll_waiter){.waiter = {.fn = poll_woken},
-                               .poller = p,
-                               .file = file_get(p->file),
-                               .wanted = p->wanted};
+    *pw = (struct poll_waiter){
+        .waiter = {.fn = poll_woken}, .poller = p, .file = file_get(p->file), .wanted = p->wanted};
     waitq_add(q, &pw->waiter);
 }
 

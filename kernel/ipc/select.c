@@ -23,7 +23,9 @@ struct select_sets {
     uint64_t *bits[SET_COUNT];
 };
 
-static bool bit_get(const uint64_t *bits, unsigned n) { return bits[n / 64] >> n % 64 & 1; }
+static bool bit_get(const uint64_t *bits, unsigned n) {
+    return bits[n / 64] >> n % 64 & 1;
+}
 
 static unsigned wanted_sets(const struct select_sets *s, unsigned fd) {
     unsigned events = 0;

@@ -16,9 +16,9 @@
 
 struct signalfd {
     signal_set set;
-    struct mutex lock;       // covers source and its waiter
-    struct process *source;  // reference; NULL: never watched by epoll
-    struct waiter waiter;    // on source->signal_wait
+    struct mutex lock;      // covers source and its waiter
+    struct process *source; // reference; NULL: never watched by epoll
+    struct waiter waiter;   // on source->signal_wait
     struct waitq wait;
 };
 

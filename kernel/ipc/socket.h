@@ -70,24 +70,24 @@ struct socket {
     struct file *file; // its open file; NULL while there is none
     int family, type, protocol;
     // Options of SOL_SOCKET that mean the same in every family; single words, no lock.
-    uint32_t flags;            // bit n: boolean option number n (SO_KEEPALIVE, SO_PASSCRED, ...)
-    uint32_t send_buffer, receive_buffer;       // bytes
-    uint64_t send_timeout, receive_timeout;     // ns, UINT64_MAX: none
-    int32_t linger[2];         // stored only
-    int32_t priority;          // stored only
+    uint32_t flags; // bit n: boolean option number n (SO_KEEPALIVE, SO_PASSCRED, ...)
+    uint32_t send_buffer, receive_buffer;   // bytes
+    uint64_t send_timeout, receive_timeout; // ns, UINT64_MAX: none
+    int32_t linger[2];                      // stored only
+    int32_t priority;                       // stored only
 };
 
 // One message to send or to receive into.
 struct socket_message {
     struct uio uio;
     struct __kernel_sockaddr_storage name; // address: of the receiver, or of the sender as result
-    unsigned name_len;         // 0: none
-    bool want_name;            // receiving: the caller asked for it
-    void *control;             // sending: a kernel copy; receiving: user memory
-    size_t control_len;        // its size
-    size_t control_used;       // receiving: bytes filled
-    unsigned flags;            // result: MSG_TRUNC, MSG_CTRUNC, MSG_EOR
-    bool cloexec;              // received descriptors get FD_CLOEXEC
+    unsigned name_len;                     // 0: none
+    bool want_name;                        // receiving: the caller asked for it
+    void *control;                         // sending: a kernel copy; receiving: user memory
+    size_t control_len;                    // its size
+    size_t control_used;                   // receiving: bytes filled
+    unsigned flags;                        // result: MSG_TRUNC, MSG_CTRUNC, MSG_EOR
+    bool cloexec;                          // received descriptors get FD_CLOEXEC
 };
 
 // All may sleep, none is called with a lock held. `nonblock`: -EAGAIN (connect: -EAGAIN as AF_UNIX

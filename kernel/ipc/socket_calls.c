@@ -9,7 +9,9 @@
 
 static const struct socket_family *families[AF_MAX];
 
-void socket_family_register(const struct socket_family *f) { families[f->family] = f; }
+void socket_family_register(const struct socket_family *f) {
+    families[f->family] = f;
+}
 
 // ---- the socket as a file -----------------------------------------------------------------------
 
@@ -53,8 +55,7 @@ const struct file_ops socket_file_ops = {
 };
 
 struct file *socket_file_alloc(struct socket *s, unsigned flags) {
-    struct file *f =
-        file_alloc_anon("socket", &socket_file_ops, s, O_RDWR | (flags & O_NONBLOCK));
+    struct file *f = file_alloc_anon("socket", &socket_file_ops, s, O_RDWR | (flags & O_NONBLOCK));
     if (!IS_ERR(f) && s)
         s->file = f;
     return f;

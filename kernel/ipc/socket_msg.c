@@ -195,8 +195,7 @@ static long receive_copied(struct file *f, struct call *c, struct msghdr *h,
     if (ret < 0)
         return ret;
     unsigned result = c->m.flags | (flags & MSG_CMSG_CLOEXEC);
-    if (h->msg_name &&
-        address_to_user(&c->m.name, c->m.name_len, h->msg_name, &user->msg_namelen))
+    if (h->msg_name && address_to_user(&c->m.name, c->m.name_len, h->msg_name, &user->msg_namelen))
         return -EFAULT;
     if (put_user(result, &user->msg_flags) || put_user(c->m.control_used, &user->msg_controllen))
         return -EFAULT;

@@ -10,8 +10,8 @@
 #define OPTION_MAX 256u // bytes of a value
 
 // Boolean options that are kept in s->flags; what they mean is the family's affair.
-#define FLAG_OPTIONS                                                                               \
-    (BIT(SO_DEBUG) | BIT(SO_REUSEADDR) | BIT(SO_DONTROUTE) | BIT(SO_BROADCAST) |                   \
+#define FLAG_OPTIONS                                                             \
+    (BIT(SO_DEBUG) | BIT(SO_REUSEADDR) | BIT(SO_DONTROUTE) | BIT(SO_BROADCAST) | \
      BIT(SO_KEEPALIVE) | BIT(SO_OOBINLINE) | BIT(SO_REUSEPORT) | BIT(SO_PASSCRED))
 
 // Buffer sizes: what is asked for is doubled for the bookkeeping, as Linux does (socket(7)).
@@ -19,7 +19,9 @@
 #define SEND_MIN    4608u
 #define RECEIVE_MIN 2304u
 
-static bool is_flag(int name) { return name > 0 && name < 32 && (FLAG_OPTIONS & BIT(name)); }
+static bool is_flag(int name) {
+    return name > 0 && name < 32 && (FLAG_OPTIONS & BIT(name));
+}
 
 static uint32_t buffer_size(int asked, uint32_t least) {
     uint32_t n = MIN((uint32_t)asked, BUFFER_MAX);

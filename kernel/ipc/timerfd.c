@@ -22,12 +22,12 @@ struct timerfd {
     struct mutex change;  // settime, one at a time
     struct spinlock lock; // covers the rest
     struct timer timer;
-    bool armed;           // a deadline is set (it may have passed)
-    bool follows_wall;    // absolute CLOCK_REALTIME: setting the clock moves the expiry
+    bool armed;        // a deadline is set (it may have passed)
+    bool follows_wall; // absolute CLOCK_REALTIME: setting the clock moves the expiry
     bool cancel_on_set, cancelled;
-    uint64_t deadline;    // in the clock's time, of the next expiry that is not counted
-    uint64_t interval;    // ns, 0: once
-    uint64_t expired;     // times, not yet read
+    uint64_t deadline; // in the clock's time, of the next expiry that is not counted
+    uint64_t interval; // ns, 0: once
+    uint64_t expired;  // times, not yet read
     struct waitq wait;
     struct list_node wall_node; // on wall_timers when the clock is CLOCK_REALTIME
 };
@@ -80,7 +80,7 @@ static void timer_fired(struct timer *timer) {
 void timerfd_clock_set(void) {
     spin_lock(&wall_lock);
     struct timerfd *t;
-    list_for_each(t, &wall_timers, wall_node) {
+    list_for_each (t, &wall_timers, wall_node) {
         spin_lock(&t->lock);
         if (t->follows_wall && t->cancel_on_set)
             t->cancelled = true;
