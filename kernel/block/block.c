@@ -109,7 +109,7 @@ static void add_partition(struct block_device *disk, const struct partition *p) 
         log_error("block: %s: out of memory, partition %u left out", disk->name, p->number);
         return;
     }
-    snprintf(d->name, sizeof(d->name), "%s%u", disk->name, p->number);
+    snprintf(d->name, sizeof(d->name), "%.8s%u", disk->name, p->number);
     d->rdev = disk->rdev + p->number;
     d->sectors = p->sectors;
     d->read_only = disk->read_only;

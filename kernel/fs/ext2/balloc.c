@@ -1,6 +1,6 @@
 // Allocation and freeing of blocks; see "pending frees" in ext2.h.
+#include "fs/ext2/caller.h"
 #include "fs/ext2/ext2.h"
-#include "proc/process.h"
 
 uint32_t ext2_find_zero(const uint8_t *map, uint32_t from, uint32_t to) {
     for (uint32_t n = from; n < to; n++) {
@@ -64,15 +64,10 @@ static int alloc_in_group(struct ext2_fs *fs, uint32_t group, uint32_t from, uin
     return err;
 }
 
-static bool may_use_reserve(void) {
-    struct process *p = current_process();
-    return !p || p->euid == 0;
-}
-
 static int alloc_locked(struct ext2_fs *fs, uint32_t goal, uint32_t *block) {
     if (!ext2_blocks_valid(fs, goal, 1))
         goal = fs->first_data_block;
-    uint32_t reserve = may_use_reserve() ? 0 : fs->super->s_r_blocks_count;
+    uint32_t reserve = caller_uid() == 0 ? 0 : fs->super->s_r_blocks_count;
     if (fs->super->s_free_blocks_count <= reserve)
         return -ENOSPC;
     uint32_t first = (goal - fs->first_data_block) / fs->blocks_per_group;
@@ -86,7 +81,7 @@ static int alloc_locked(struct ext2_fs *fs, uint32_t goal, uint32_t *block) {
 }
 
 int ext2_alloc_block(struct ext2_fs *fs, uint32_t goal, uint32_t *block) {
-    if (fs->sb->read_only)
+    if (fs->read_only)
         return -EROFS;
     mutex_lock(&fs->lock);
     int err = alloc_locked(fs, goal, block);

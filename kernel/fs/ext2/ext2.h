@@ -102,7 +102,8 @@ struct ext2_fs {
     uint32_t group_count, inodes_count, blocks_count, first_data_block, first_ino;
     uint32_t pointers; // block numbers in an indirect block
     bool has_file_type, has_large_files;
-    bool was_clean;    // state when it was mounted
+    bool read_only;    // decided at mount, and after damage; a remount does not change it
+    bool writable;     // mounted for writing: says so on the disk, and "clean" at the end
     uint64_t max_size; // of a file
     struct frame *super_frame;
     struct mutex find_lock, alias_lock;

@@ -102,6 +102,8 @@ static int ext2_prepare_write(struct inode *i, uint64_t index) {
     if (start >= size)
         return 0;
     int err = allocate(i, start, MIN(size - start, PAGE_SIZE));
+    if (err) // see write_piece()
+        pagecache_dirty(i->cache, index);
     ext2_write_inode(i);
     return err;
 }
@@ -140,10 +142,10 @@ static ssize_t write_piece(struct inode *i, struct uio *u, uint64_t pos, size_t 
     ssize_t moved = allocate(i, pos, n);
     if (moved == 0)
         moved = uio_read_in(u, (char *)frame_virt(page) + pos % PAGE_SIZE, n);
-    if (moved > 0) {
+    if (moved > 0)
         i->size = MAX(i->size, pos + moved);
-        pagecache_dirty(i->cache, index);
-    }
+    // After a failure too: blocks that it left behind in a hole still have their old content.
+    pagecache_dirty(i->cache, index);
     frame_put(page);
     return moved;
 }
@@ -151,7 +153,7 @@ static ssize_t write_piece(struct inode *i, struct uio *u, uint64_t pos, size_t 
 static ssize_t write_locked(struct inode *i, struct uio *u, uint64_t *pos) {
     uint64_t max = ext2_fs(i)->max_size;
     ssize_t done = 0, moved = 0;
-    if (i->sb->read_only)
+    if (ext2_fs(i)->read_only)
         return -EROFS;
     if (u->resid == 0)
         return 0;

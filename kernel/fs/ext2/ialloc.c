@@ -69,7 +69,7 @@ static int alloc_locked(struct ext2_fs *fs, uint32_t parent, bool is_dir, uint32
 }
 
 int ext2_alloc_inode(struct ext2_fs *fs, uint32_t parent, bool is_dir, uint32_t *ino) {
-    if (fs->sb->read_only)
+    if (fs->read_only)
         return -EROFS;
     mutex_lock(&fs->lock);
     int err = alloc_locked(fs, parent, is_dir, ino);

@@ -1,9 +1,9 @@
 // Inodes: from the table into memory and back, creation, the end of an inode.
 #include "cpu/clock.h"
+#include "fs/ext2/caller.h"
 #include "fs/ext2/ext2.h"
 #include "lib/string.h"
 #include "mm/heap.h"
-#include "proc/process.h"
 
 // The inode's place in the table (in m, to be put).
 static int raw_get(struct ext2_fs *fs, uint32_t ino, struct ext2_meta *m,
@@ -126,7 +126,7 @@ struct inode *ext2_get_inode(struct superblock *sb, uint32_t ino) {
 int ext2_write_inode(struct inode *i) {
     struct ext2_fs *fs = ext2_fs(i);
     struct ext2_inode *ei = ext2_inode(i);
-    if (fs->sb->read_only)
+    if (fs->read_only)
         return -EROFS;
     mutex_lock(&fs->lock);
     struct ext2_meta m;
@@ -192,9 +192,8 @@ struct inode *ext2_new_inode(struct inode *dir, uint32_t mode, uint64_t rdev) {
         return ERR_PTR(err ? err : -ENOMEM);
     }
     struct ext2_inode *ei = ext2_inode(i);
-    struct process *p = current_process();
-    i->uid = p ? p->euid : 0;
-    i->gid = dir->mode & S_ISGID ? dir->gid : p ? p->egid : 0;
+    i->uid = caller_uid();
+    i->gid = dir->mode & S_ISGID ? dir->gid : caller_gid();
     if (S_ISDIR(mode))
         i->mode |= dir->mode & S_ISGID;
     i->rdev = rdev;
@@ -234,7 +233,7 @@ void ext2_evict(struct inode *i) {
     struct ext2_inode *ei = ext2_inode(i);
     if (!ei)
         return;
-    if (i->nlink == 0 && !fs->sb->read_only) {
+    if (i->nlink == 0 && !fs->read_only) {
         uint32_t attributes = ei->acl_block;
         ei->acl_block = 0;
         mutex_lock(&ei->map_lock);

@@ -90,6 +90,6 @@ int ext2_damage(struct ext2_fs *fs, const char *fmt, ...) {
         log_error("ext2: %s: damaged: %s; read-only from now on, repair with e2fsck", fs->dev->name,
                   text);
     fs->damaged = true;
-    fs->sb->read_only = true;
+    fs->read_only = fs->sb->read_only = true;
     return -EIO;
 }

@@ -55,7 +55,7 @@ static int ext2_statfs(struct superblock *sb, struct statfs *out) {
 static int ext2_sync(struct superblock *sb) {
     struct ext2_fs *fs = sb->data;
     int err = pagecache_sync_all(); // file data of this and of other file systems
-    int e = sb->read_only ? 0 : ext2_commit(fs);
+    int e = fs->read_only ? 0 : ext2_commit(fs);
     return err ? err : e;
 }
 
@@ -85,7 +85,7 @@ static void destroy(struct ext2_fs *fs) {
 static void ext2_unmount(struct superblock *sb) {
     struct ext2_fs *fs = sb->data;
     mutex_lock(&fs->lock);
-    if (fs->damaged || !sb->read_only) {
+    if (fs->writable) {
         int err = ext2_commit_locked(fs);
         if (fs->damaged)
             fs->super->s_state |= EXT2_ERROR_FS;
@@ -171,15 +171,16 @@ static int open_super(struct ext2_fs *fs) {
 // Writing needs a clean file system: what its bitmaps say is believed.
 static void choose_read_only(struct ext2_fs *fs, unsigned long flags) {
     const struct ext2_super *s = fs->super;
-    struct superblock *sb = fs->sb;
-    fs->was_clean = s->s_state & EXT2_VALID_FS && !(s->s_state & EXT2_ERROR_FS);
+    bool clean = s->s_state & EXT2_VALID_FS && !(s->s_state & EXT2_ERROR_FS);
     if (flags & MS_RDONLY || fs->dev->read_only) {
-        sb->read_only = true;
-    } else if (!fs->was_clean) {
+        fs->read_only = true;
+    } else if (!clean) {
         log_warning("ext2: %s: was not unmounted cleanly, mounted read-only; repair with e2fsck",
                     fs->dev->name);
-        sb->read_only = true;
+        fs->read_only = true;
     }
+    fs->writable = !fs->read_only;
+    fs->sb->read_only = fs->read_only;
 }
 
 static int ext2_mount(struct superblock *sb, const char *source, unsigned long flags,
@@ -214,7 +215,7 @@ static int ext2_mount(struct superblock *sb, const char *source, unsigned long f
         inode_put(root);
         err = -EINVAL;
     }
-    if (!err && !sb->read_only) {
+    if (!err && fs->writable) {
         err = mark_mounted(fs);
         if (err)
             inode_put(root);
