@@ -63,8 +63,8 @@ uint64_t buddy_alloc(struct buddy *b, unsigned order, bool below_4g) {
 
 void buddy_free(struct buddy *b, uint64_t page, unsigned order) {
     ASSERT(order <= ORDER_MAX && IS_ALIGNED(page, BIT(order)) && page + BIT(order) <= b->end);
-    ASSERTF(!(b->table[page].kind == FRAME_FREE && b->table[page].flags & FRAME_BLOCK), "page %#llx is free already",
-            (unsigned long long)page);
+    ASSERTF(!(b->table[page].kind == FRAME_FREE && b->table[page].flags & FRAME_BLOCK),
+            "page %#llx is free already", (unsigned long long)page);
     b->free_pages += BIT(order);
     for (; order < ORDER_MAX; order++) {
         uint64_t other = page ^ BIT(order);

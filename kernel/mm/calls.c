@@ -11,7 +11,9 @@
 #include "proc/process.h"
 #include "syscall/syscall.h"
 
-static inline struct space *my_space(void) { return current_process()->space; }
+static inline struct space *my_space(void) {
+    return current_process()->space;
+}
 
 long sys_mmap(unsigned long addr, unsigned long len, int prot, int flags, int fd,
               unsigned long offset) {
@@ -41,7 +43,9 @@ long sys_mremap(unsigned long addr, unsigned long old_len, unsigned long new_len
     return space_remap(my_space(), addr, old_len, new_len, flags, new_addr);
 }
 
-long sys_brk(unsigned long brk) { return space_set_brk(my_space(), brk); }
+long sys_brk(unsigned long brk) {
+    return space_set_brk(my_space(), brk);
+}
 
 // Page aligned and in user space: 0 and *end, or `error`.
 static int check_range(uint64_t addr, uint64_t len, uint64_t *end, int error) {
@@ -122,13 +126,17 @@ static long lock_range(uint64_t addr, uint64_t len, bool populate) {
     return err == -EFAULT || err == -EIO ? -ENOMEM : err;
 }
 
-long sys_mlock(unsigned long addr, unsigned long len) { return lock_range(addr, len, true); }
+long sys_mlock(unsigned long addr, unsigned long len) {
+    return lock_range(addr, len, true);
+}
 
 long sys_mlock2(unsigned long addr, unsigned long len, int flags) {
     return flags & ~MLOCK_ONFAULT ? -EINVAL : lock_range(addr, len, !flags);
 }
 
-long sys_munlock(unsigned long addr, unsigned long len) { return lock_range(addr, len, false); }
+long sys_munlock(unsigned long addr, unsigned long len) {
+    return lock_range(addr, len, false);
+}
 
 long sys_mlockall(int flags) {
     if (!flags || flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) || flags == MCL_ONFAULT)

@@ -8,11 +8,13 @@
 #include "proc/process.h"
 #include "sched/world.h"
 
-#define AROUND          16 // pages of a file mapped at once when they are in memory
+#define AROUND          16                // pages of a file mapped at once when they are in memory
 #define STACK_GUARD     (256 * PAGE_SIZE) // kept free below a stack that grows, as in Linux
-#define HUGE_FREE_SHARE 8 // 2 MB pages unasked only while 1/8 of memory is free
+#define HUGE_FREE_SHARE 8                 // 2 MB pages unasked only while 1/8 of memory is free
 
-static inline bool is_anon(const struct region *r) { return !r->ops; }
+static inline bool is_anon(const struct region *r) {
+    return !r->ops;
+}
 static inline uint64_t source_page(const struct region *r, uint64_t va) {
     return r->pgoff + ((va - r->start) >> PAGE_SHIFT);
 }
@@ -21,16 +23,11 @@ static struct frame *anon_frame(unsigned flags) {
     return frame_alloc(0, FRAME_USER | flags, FRAME_ANON);
 }
 
-// Puts f into the empty entry for va; takes over its reference. 0, -ENOMEM, or -EAGAIN: the entry is
-// not empty any more. `r`, `around`: also maps neighbours that the region's source has ready.
-static int install(struct region *r, uint64_t *pde, uint64_t va, struct frame *f, uint64_t bits);
-
-static uint64_t huge_candidate(const struct region *r, uint64_t va) {
+// Whether the 2 MB around va may become one page.
+static bool huge_candidate(const struct region *r, uint64_t va) {
     uint64_t start = ROUND_DOWN(va, LARGE_PAGE_SIZE);
-    if (!is_anon(r) || r->no_huge || r->flags & (MAP_GROWSDOWN | MAP_STACK) || start < r->start ||
-        start + LARGE_PAGE_SIZE > r->end)
-        return 0;
-    return start;
+    return is_anon(r) && !r->no_huge && !(r->flags & (MAP_GROWSDOWN | MAP_STACK)) &&
+           start >= r->start && start + LARGE_PAGE_SIZE <= r->end;
 }
 
 static bool plenty_free(void) {
@@ -73,6 +70,8 @@ static void map_around(struct region *r, uint64_t *pde, uint64_t va, uint64_t bi
     }
 }
 
+// Puts f into the empty entry for va; takes over its reference. 0, -ENOMEM, or -EAGAIN: the entry is
+// not empty any more. Also maps neighbours that the region's source has ready.
 static int install(struct region *r, uint64_t *pde, uint64_t va, struct frame *f, uint64_t bits) {
     struct space *s = r->space;
     bool changed = false;
@@ -101,7 +100,7 @@ static int install(struct region *r, uint64_t *pde, uint64_t va, struct frame *f
 static int fault_empty(struct region *r, uint64_t *pde, uint64_t va, bool write) {
     bool shared = region_is_shared(r);
     uint64_t bits = pt_bits(r->prot, shared);
-    struct frame *f, *source;
+    struct frame *f = NULL, *source;
     if (is_anon(r)) {
         if (!*pde && fault_huge(r->space, r, pde, va))
             return 0;

@@ -57,12 +57,7 @@ struct space *space_fork(struct space *parent) {
     child->arg_end = parent->arg_end;
     child->env_start = parent->env_start;
     child->env_end = parent->env_end;
-    spin_lock(&tables_lock);
-    parent->invalidations++;
-    struct space_notifier *n;
-    list_for_each(n, &parent->notifiers, node)
-        n->write_protect_all(n);
-    spin_unlock(&tables_lock);
+    notify_write_protect_all(parent);
     int err = copy_all(parent, child);
     tlb_flush(parent, 0, USER_END);
     mutex_unlock(&parent->lock);

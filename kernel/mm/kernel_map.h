@@ -3,10 +3,10 @@
 #pragma once
 #include "mm/layout.h"
 
-#define KMAP_WRITE   (1ull << 1)
-#define KMAP_EXEC    (1ull << 62) // ours: leaves NX clear
+#define KMAP_WRITE    (1ull << 1)
+#define KMAP_EXEC     (1ull << 62)                // ours: leaves NX clear
 #define KMAP_UNCACHED ((1ull << 3) | (1ull << 4)) // PWT | PCD: PAT entry 3, UC
-#define KMAP_COMBINE (1ull << 3)  // PWT: PAT entry 1, which cpu/features.c makes write-combining
+#define KMAP_COMBINE  (1ull << 3) // PWT: PAT entry 1, which cpu/features.c makes write-combining
 
 extern paddr_t kernel_root; // PML4 with the kernel's half only; what processors load at their start
 

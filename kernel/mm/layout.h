@@ -16,16 +16,24 @@
 #define DEVICE_AREA     0xffffe00000000000ull
 #define KERNEL_BASE     0xffffffff80000000ull
 // User space: one guard page below the canonical hole, as in Linux.
-#define USER_END        0x00007ffffffff000ull
-#define USER_STACK_TOP  0x00007fffffffe000ull
+#define USER_END       0x00007ffffffff000ull
+#define USER_STACK_TOP 0x00007fffffffe000ull
 
 typedef uint64_t paddr_t;
 #ifdef UNIT_TEST // the test supplies a fake physical memory
 extern char *test_direct_map;
-static inline void *phys_to_virt(paddr_t p) { return test_direct_map + p; }
-static inline paddr_t virt_to_phys(const void *v) { return (const char *)v - test_direct_map; }
+static inline void *phys_to_virt(paddr_t p) {
+    return test_direct_map + p;
+}
+static inline paddr_t virt_to_phys(const void *v) {
+    return (const char *)v - test_direct_map;
+}
 #else
-static inline void *phys_to_virt(paddr_t p) { return (void *)(DIRECT_MAP + p); }
+static inline void *phys_to_virt(paddr_t p) {
+    return (void *)(DIRECT_MAP + p);
+}
 // v: in the direct map (heap, frames).
-static inline paddr_t virt_to_phys(const void *v) { return (uint64_t)v - DIRECT_MAP; }
+static inline paddr_t virt_to_phys(const void *v) {
+    return (uint64_t)v - DIRECT_MAP;
+}
 #endif

@@ -10,6 +10,8 @@
 void gather_finish(struct gather *g) {
     if (g->start < g->end)
         tlb_flush(g->space, g->start, g->end);
+    else
+        notify_flush(g->space); // told of a range in which nothing was mapped
     for (unsigned i = 0; i < g->count; i++) {
         struct frame *f = g->items[i].frame;
         switch (g->items[i].what) {
@@ -27,13 +29,8 @@ static void gather(struct gather *g, struct frame *f, int what) {
 }
 
 // A PDE can take a table and two upper tables with it.
-static inline bool gather_full(const struct gather *g) { return g->count + 4 > GATHER_MAX; }
-
-void pt_notify(struct space *s, uint64_t start, uint64_t end) {
-    s->invalidations++;
-    struct space_notifier *n;
-    list_for_each(n, &s->notifiers, node)
-        n->invalidate(n, start, end);
+static inline bool gather_full(const struct gather *g) {
+    return g->count + 4 > GATHER_MAX;
 }
 
 uint64_t pt_bits(int prot, bool shared) {
@@ -62,7 +59,9 @@ int pt_create(struct space *s) {
     return 0;
 }
 
-static inline uint64_t *table_at(uint64_t entry) { return phys_to_virt(entry & PTE_ADDR); }
+static inline uint64_t *table_at(uint64_t entry) {
+    return phys_to_virt(entry & PTE_ADDR);
+}
 
 uint64_t *pt_pde(struct space *s, uint64_t va, bool create) {
     uint64_t *table = phys_to_virt(s->root);

@@ -12,6 +12,7 @@
 //
 // Upper tables change only with space->lock held (and, for readers of frames, tables_lock).
 #pragma once
+#include "mm/notify.h"
 #include "mm/pte.h"
 #include "mm/rmap.h"
 #include "mm/space.h"
@@ -40,14 +41,11 @@ static inline void gather_range(struct gather *g, uint64_t start, uint64_t end) 
 // Flushes the range and frees what was gathered; g is empty again. No spin lock held.
 void gather_finish(struct gather *g);
 
-// Tells the space's notifiers. tables_lock held.
-void pt_notify(struct space *s, uint64_t start, uint64_t end);
-
 // The bits of an entry for PROT_* rights, without PTE_WRITE (which depends on sharing).
 uint64_t pt_bits(int prot, bool shared);
 
 // All below with space->lock held (or the space not yet or no longer in use).
-int pt_create(struct space *s); // the root; -ENOMEM
+int pt_create(struct space *s);   // the root; -ENOMEM
 void pt_destroy(struct space *s); // frees the root; everything was zapped
 // The PDE for va; NULL: an upper table is missing (create: no memory). tables_lock held or not.
 uint64_t *pt_pde(struct space *s, uint64_t va, bool create);
@@ -56,8 +54,12 @@ uint64_t *pt_pde(struct space *s, uint64_t va, bool create);
 uint64_t *pt_next(struct space *s, uint64_t *va, uint64_t end);
 
 // The rest with tables_lock held as well.
-static inline bool pde_is_table(uint64_t pde) { return pde && !(pde & PTE_LARGE); }
-static inline struct frame *entry_frame(uint64_t e) { return phys_frame(e & PTE_ADDR); }
+static inline bool pde_is_table(uint64_t pde) {
+    return pde && !(pde & PTE_LARGE);
+}
+static inline struct frame *entry_frame(uint64_t e) {
+    return phys_frame(e & PTE_ADDR);
+}
 // The table's entry for va. *pde must hold a table.
 static inline uint64_t *pt_entry(const uint64_t *pde, uint64_t va) {
     return (uint64_t *)phys_to_virt(*pde & PTE_ADDR) + table_index(va, 1);
@@ -78,9 +80,9 @@ int pt_split_large(struct frame *head);
 struct frame *pt_large_head(const struct frame *f);
 
 // Work on ranges, with space->lock held and without tables_lock; page aligned, below USER_END.
-int pt_zap(struct space *s, uint64_t start, uint64_t end);                 // 0 or -ENOMEM
+int pt_zap(struct space *s, uint64_t start, uint64_t end); // 0 or -ENOMEM
 int pt_protect(struct space *s, uint64_t start, uint64_t end, int prot, bool shared);
-int pt_move(struct space *s, uint64_t from, uint64_t to, uint64_t len);    // target is empty
+int pt_move(struct space *s, uint64_t from, uint64_t to, uint64_t len); // target is empty
 // Makes child (empty, private to the caller) share what the parent has in [start, end) rounded to
 // 2 MB. 0 or -ENOMEM. The caller flushes the parent's TLBs.
 int pt_share(struct space *parent, struct space *child, uint64_t start, uint64_t end);

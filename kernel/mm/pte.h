@@ -23,4 +23,6 @@ static inline unsigned table_index(uint64_t va, unsigned level) {
     return va >> (PAGE_SHIFT + 9 * (level - 1)) & (TABLE_ENTRIES - 1);
 }
 // Bytes that one entry of a level covers.
-static inline uint64_t level_size(unsigned level) { return PAGE_SIZE << 9 * (level - 1); }
+static inline uint64_t level_size(unsigned level) {
+    return PAGE_SIZE << 9 * (level - 1);
+}

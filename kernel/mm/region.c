@@ -25,8 +25,12 @@ static inline struct region *from_node(struct tree_node *n) {
     return n ? tree_entry(n, struct region, node) : NULL;
 }
 
-struct region *region_next(const struct region *r) { return from_node(tree_next(&r->node)); }
-struct region *region_prev(const struct region *r) { return from_node(tree_prev(&r->node)); }
+struct region *region_next(const struct region *r) {
+    return from_node(tree_next(&r->node));
+}
+struct region *region_prev(const struct region *r) {
+    return from_node(tree_prev(&r->node));
+}
 
 struct region *region_from(struct space *s, uint64_t addr) {
     struct region *best = NULL;

@@ -31,4 +31,6 @@ void region_set_prot(struct region *r, int prot);
 static inline uint64_t region_pages(const struct region *r) {
     return (r->end - r->start) >> PAGE_SHIFT;
 }
-static inline bool region_is_shared(const struct region *r) { return r->flags & MAP_SHARED; }
+static inline bool region_is_shared(const struct region *r) {
+    return r->flags & MAP_SHARED;
+}

@@ -110,9 +110,9 @@ long space_remap(struct space *s, uint64_t old, uint64_t old_len, uint64_t new_l
         return -EINVAL;
     old_len = ROUND_UP(old_len, PAGE_SIZE);
     new_len = ROUND_UP(new_len, PAGE_SIZE);
-    if (fixed && (!IS_ALIGNED(new_addr, PAGE_SIZE) || new_addr < 64 * KIB ||
-                  new_addr > USER_END - new_len ||
-                  (new_addr < old + old_len && old < new_addr + new_len)))
+    if (fixed &&
+        (!IS_ALIGNED(new_addr, PAGE_SIZE) || new_addr < 64 * KIB || new_addr > USER_END - new_len ||
+         (new_addr < old + old_len && old < new_addr + new_len)))
         return -EINVAL;
     struct remap m = {old, old_len, new_len, new_addr, flags};
     mutex_lock(&s->lock);

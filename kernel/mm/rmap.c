@@ -3,6 +3,7 @@
 #include "mm/rmap.h"
 #include "lib/assert.h"
 #include "mm/heap.h"
+#include "mm/notify.h"
 #include "mm/pagetable.h"
 #include "mm/tlb.h"
 
@@ -121,7 +122,9 @@ unsigned rmap_count(const struct frame *f) {
     return n;
 }
 
-uint64_t rmap_cells(void) { return cells_used; }
+uint64_t rmap_cells(void) {
+    return cells_used;
+}
 
 // Calls fn with every entry that points to f.
 static bool each_entry(const struct frame *f, bool (*fn)(uint64_t *entry, void *arg), void *arg) {
@@ -171,7 +174,9 @@ bool rmap_for_each(struct frame *f, bool (*fn)(const struct mapping *m, void *ar
     return each_entry(head ? head : f, visit_entry, &w);
 }
 
-bool rmap_mapped(const struct frame *f) { return READ_ONCE(f->rmap); }
+bool rmap_mapped(const struct frame *f) {
+    return READ_ONCE(f->rmap);
+}
 
 static bool notify_space(const struct mapping *m, void *arg) {
     (void)arg;
@@ -220,7 +225,7 @@ static bool make_small(struct frame *f) {
     return !head || pt_split_large(head) == 0;
 }
 
-bool rmap_unmap_frame(struct frame *f) {
+bool rmap_unmap_all(struct frame *f) {
     uint64_t mask = 0;
     unsigned dropped = 0;
     spin_lock(&tables_lock);

@@ -22,7 +22,9 @@ bool rmap_reserve(unsigned n) must_check;
 void rmap_add(struct frame *f, uint64_t *entry);
 void rmap_remove(struct frame *f, uint64_t *entry);
 // True when exactly one entry points to f.
-static inline bool rmap_single(const struct frame *f) { return f->rmap & 1; }
+static inline bool rmap_single(const struct frame *f) {
+    return f->rmap & 1;
+}
 // Any one of the entries; NULL: none.
 uint64_t *rmap_first(const struct frame *f);
 unsigned rmap_count(const struct frame *f);
@@ -44,7 +46,7 @@ bool rmap_mapped(const struct frame *f);
 // Removes all mappings (and their references; the caller has its own). For truncation, reclaim,
 // compression, swapping. Spin locks may not be held. False: a 2 MB mapping could not be split for
 // lack of memory.
-bool rmap_unmap_frame(struct frame *f);
+bool rmap_unmap_all(struct frame *f);
 // Makes all mappings read-only, so that the next write faults: for writing back dirty pages of
 // shared mappings and for sharing by content. As above.
 bool rmap_write_protect(struct frame *f);

@@ -17,7 +17,7 @@
 #define MMAP_MIN_ADDR (64 * KIB)
 #define REGIONS_MAX   65530 // as Linux's vm.max_map_count
 // Flags of mmap() that a region keeps.
-#define KEPT_FLAGS                                                                                 \
+#define KEPT_FLAGS \
     (MAP_SHARED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_NORESERVE | MAP_STACK)
 
 struct space *space_create(void) {
@@ -34,7 +34,9 @@ struct space *space_create(void) {
     return s;
 }
 
-void space_get(struct space *s) { __atomic_fetch_add(&s->refs, 1, __ATOMIC_RELAXED); }
+void space_get(struct space *s) {
+    __atomic_fetch_add(&s->refs, 1, __ATOMIC_RELAXED);
+}
 
 void space_put(struct space *s) {
     if (!s || __atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL))
@@ -184,8 +186,8 @@ static long map_locked(struct space *s, uint64_t addr, uint64_t len, int prot, i
     return at;
 }
 
-long space_map(struct space *s, uint64_t addr, uint64_t len, int prot, int flags,
-               struct file *file, uint64_t offset) {
+long space_map(struct space *s, uint64_t addr, uint64_t len, int prot, int flags, struct file *file,
+               uint64_t offset) {
     int type = flags & MAP_TYPE;
     if (type == MAP_SHARED_VALIDATE)
         flags = (flags & ~MAP_TYPE) | (type = MAP_SHARED);
@@ -289,19 +291,6 @@ uint64_t space_set_brk(struct space *s, uint64_t brk) {
     brk = s->brk;
     mutex_unlock(&s->lock);
     return brk;
-}
-
-void space_add_notifier(struct space *s, struct space_notifier *n) {
-    spin_lock(&tables_lock);
-    list_add_tail(&s->notifiers, &n->node);
-    spin_unlock(&tables_lock);
-}
-
-void space_remove_notifier(struct space *s, struct space_notifier *n) {
-    (void)s;
-    spin_lock(&tables_lock);
-    list_remove(&n->node);
-    spin_unlock(&tables_lock);
 }
 
 void space_for_each(struct space *s, void (*fn)(struct region *r, void *arg), void *arg) {

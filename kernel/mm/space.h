@@ -33,34 +33,39 @@ struct region {
     int flags;           // MAP_SHARED or MAP_PRIVATE, MAP_ANONYMOUS, MAP_GROWSDOWN, MAP_NORESERVE
     uint64_t pgoff;      // page of the source at `start`
     struct file *file;   // reference held; NULL: private anonymous memory
-    const struct region_ops *ops; // NULL: private anonymous memory
-    void *data;          // the driver's
+    const struct region_ops *ops;       // NULL: private anonymous memory
+    void *data;                         // the driver's
     bool no_huge, want_huge, dont_fork; // madvise
 };
 
-// Told when translations of a space change: how EPT follows guest memory (vmm/). Called with the
-// space's page-table lock held: must not sleep.
+// Told when translations of a space change: how EPT follows guest memory (vmm/). The first two are
+// called with tables_lock (mm/rmap.h) held: must not sleep.
 struct space_notifier {
-    struct list_node node;
+    struct list_node node, all_node;
+    bool pending; // told, not flushed yet; atomic
     // [start, end) is about to be unmapped, replaced or made less permissive.
     void (*invalidate)(struct space_notifier *n, uint64_t start, uint64_t end);
     // fork(): everything private becomes read-only at once.
     void (*write_protect_all)(struct space_notifier *n);
+    // Called after these two, before the frames concerned are used for anything else: no processor
+    // may use what was invalidated when it returns. No spin lock held, interrupts on; must not touch
+    // user memory or change the list of notifiers. Optional.
+    void (*flush)(struct space_notifier *n);
 };
 
 struct space {
     uint32_t refs;
-    struct mutex lock;   // regions, brk, sizes
+    struct mutex lock; // regions, brk, sizes
     struct tree regions;
-    paddr_t root;        // PML4
+    paddr_t root; // PML4
     uint64_t brk_start, brk;
-    uint64_t mmap_base;  // new mappings are placed downwards from here
-    uint64_t pages_virtual; // reserved, in pages (statm, RLIMIT_AS)
-    uint64_t pages_data;    // of these, private and writable (RLIMIT_DATA)
-    uint64_t pages_mapped;  // resident, in pages (statm); covered by tables_lock
-    bool lock_future;       // mlockall(MCL_FUTURE): new mappings are populated
-    struct region *recent;  // the region that space_find() found last; NULL: none
-    uint64_t cpus_active; // processors whose CR3 is this space, for TLB shootdown
+    uint64_t mmap_base;         // new mappings are placed downwards from here
+    uint64_t pages_virtual;     // reserved, in pages (statm, RLIMIT_AS)
+    uint64_t pages_data;        // of these, private and writable (RLIMIT_DATA)
+    uint64_t pages_mapped;      // resident, in pages (statm); covered by tables_lock
+    bool lock_future;           // mlockall(MCL_FUTURE): new mappings are populated
+    struct region *recent;      // the region that space_find() found last; NULL: none
+    uint64_t cpus_active;       // processors whose CR3 is this space, for TLB shootdown
     struct list_node notifiers; // covered by tables_lock
     // Grows with every call of a notifier, under tables_lock: who reads it, then a translation
     // (space_get_frame), may use the translation only if it still is the same afterwards, checked
@@ -99,7 +104,9 @@ int space_get_frame(struct space *s, uint64_t addr, unsigned access, struct fram
                     bool *writable, uint64_t *size);
 // The region that contains addr, or NULL. Lock held.
 struct region *space_find(struct space *s, uint64_t addr);
+// Fills in the list members; the three operations are set by the caller. Both may sleep.
 void space_add_notifier(struct space *s, struct space_notifier *n);
+// After it returns none of the operations runs any more.
 void space_remove_notifier(struct space *s, struct space_notifier *n);
 // Calls fn for every region in order with the lock held (for /proc/PID/maps).
 void space_for_each(struct space *s, void (*fn)(struct region *r, void *arg), void *arg);

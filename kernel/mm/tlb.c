@@ -7,6 +7,7 @@
 #include "cpu/msr.h"
 #include "cpu/smp.h"
 #include "mm/kernel_map.h"
+#include "mm/notify.h"
 #include "mm/space.h"
 
 #define FLUSH_ALL_PAGES 32 // from so many pages on, everything is flushed
@@ -98,6 +99,7 @@ void tlb_flush(struct space *s, uint64_t start, uint64_t end) {
         flush_local(start, end);
     if (active & ~self)
         ask(FLUSH_RANGE, s, start, end, active & ~self);
+    notify_flush(s);
 }
 
 void tlb_flush_cpus(uint64_t mask) {
@@ -106,6 +108,7 @@ void tlb_flush_cpus(uint64_t mask) {
         write_cr3(read_cr3());
     if (mask & ~self)
         ask(FLUSH_USER, NULL, 0, 0, mask & ~self);
+    notify_flush(NULL);
 }
 
 void tlb_abandon(struct space *s) {

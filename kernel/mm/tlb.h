@@ -9,10 +9,10 @@
 struct space;
 
 // Removes the translations of user range [start, end) on all processors that may hold them, and
-// waits until they did. No spin lock held.
+// waits until they did; then has the notifiers of s flush theirs. No spin lock held.
 void tlb_flush(struct space *s, uint64_t start, uint64_t end);
-// Removes all user translations on the processors in `cpus`. No spin lock held.
-void tlb_flush_cpus(uint64_t cpus);
+// Removes all user translations on the processors in `mask`. No spin lock held.
+void tlb_flush_cpus(uint64_t mask);
 // Makes all processors stop using s, which nobody will activate again.
 void tlb_abandon(struct space *s);
 // Removes all translations, global ones too, on all processors.

@@ -11,15 +11,16 @@ int clear_user(void __user *dst, size_t n) must_check;
 // does not fit into size bytes.
 long strncpy_from_user(char *dst, const char __user *src, size_t size) must_check;
 // Atomically for futexes: *old = *addr, and if *old == expected, *addr = desired. 0 or -EFAULT.
-int cmpxchg_user(uint32_t __user *addr, uint32_t expected, uint32_t desired, uint32_t *old) must_check;
+int cmpxchg_user(uint32_t __user *addr, uint32_t expected, uint32_t desired,
+                 uint32_t *old) must_check;
 // A 32-bit load that must not sleep or fault pages in: 0, or -EFAULT when the page is not there.
 int get_user_u32_atomic(uint32_t *value, const uint32_t __user *addr) must_check;
 // One value of a simple type: get_user(int_variable, int_pointer). 0 or -EFAULT.
 #define get_user(var, ptr) copy_from_user(&(var), (ptr), sizeof(var))
-#define put_user(val, ptr)                                                                         \
-    ({                                                                                             \
-        __typeof__(*(ptr)) val_ = (val);                                                           \
-        copy_to_user((ptr), &val_, sizeof(val_));                                                  \
+#define put_user(val, ptr)                        \
+    ({                                            \
+        __typeof__(*(ptr)) val_ = (val);          \
+        copy_to_user((ptr), &val_, sizeof(val_)); \
     })
 // Exception table: entries {faulting address, where to go on}. page_fault() and #GP look here.
 struct trap_frame;
