@@ -2,6 +2,7 @@
 #include "acpi/acpi.h"
 #include "acpi/power.h"
 #include "cpu/x86.h"
+#include "drivers/uart.h"
 #include "lib/log.h"
 
 // PM1 control register, ACPI 6.5, table 4.12
@@ -11,8 +12,10 @@
 
 #define POLLS 1000000
 
-// What was written last shall be read: waits until the serial ports have sent everything.
+// What was written last shall be read: waits until the serial ports have sent what the terminals
+// still hold, and what is in their FIFOs.
 static void drain_serial(void) {
+    uart_drain_all();
     static const uint16_t line_status[] = {0x3f8 + 5, 0x2f8 + 5};
     for (unsigned i = 0; i < ARRAY_SIZE(line_status); i++)
         for (unsigned n = 0; n < POLLS && !(inb(line_status[i]) & 0x40); n++)

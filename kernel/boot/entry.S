@@ -194,7 +194,9 @@ boot_pdpt_kernel:
     .skip 4096
 boot_directories:
     .skip 4 * 4096
-    .globl boot_stack
+    .globl boot_stack_guard // mm/ leaves this page unmapped, so that an overflow is noticed
+boot_stack_guard:
+    .skip 4096
 boot_stack:
     .skip BOOT_STACK_SIZE
     .globl boot_stack_top

@@ -57,15 +57,30 @@ static struct world *running_world(void) {
     return this_cpu() ? current_world() : NULL;
 }
 
+// How much of the text goes on one line: up to the last space that fits.
+static size_t line_length(const char *text) {
+    const size_t width = PANIC_SCREEN_COLUMNS - 2;
+    size_t n = strnlen(text, width + 1);
+    if (n <= width)
+        return n;
+    for (size_t i = width; i > width / 2; i--)
+        if (text[i - 1] == ' ')
+            return i;
+    return width;
+}
+
 static void report_head(struct report *r, const struct trap_frame *f) {
     struct cpu *c = this_cpu();
     struct world *w = running_world();
     report_line(r, "Chronovisor %s has stopped. Processor %u, world %d (%s)%s", build_id,
                 c ? c->id : 0, w ? w->tid : 0, w ? w->name : "boot",
                 c && c->in_interrupt ? ", in an interrupt" : "");
-    size_t n = strlen(reason), at = 0;
-    for (unsigned i = 0; i < r->max_reason && (at < n || i == 0); i++, at += 78)
-        report_line(r, "  %.78s", reason + at);
+    const char *text = reason;
+    for (unsigned i = 0; i < r->max_reason && (*text || i == 0); i++) {
+        size_t n = line_length(text);
+        report_line(r, "  %.*s", (int)n, text);
+        text += n;
+    }
     if (r->blank_lines)
         report_line(r, " ");
 }
@@ -187,9 +202,10 @@ noreturn void panic_frame(const struct trap_frame *f, const char *fmt, ...) {
 }
 
 const char *panic_explain_stack(uint64_t addr) {
+    extern char boot_stack_guard[]; // boot/entry.S
     struct world *w = running_world();
-    uint64_t stack = w ? (uint64_t)w->stack : 0;
+    uint64_t stack = w && w->stack ? (uint64_t)w->stack : (uint64_t)boot_stack_guard + PAGE_SIZE;
     // A push may fault just above the lowest word that is there.
-    bool guard = stack && addr >= stack - PAGE_SIZE && addr < stack + 256;
+    bool guard = addr >= stack - PAGE_SIZE && addr < stack + 256;
     return guard ? ": kernel stack overflow" : "";
 }

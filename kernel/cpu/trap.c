@@ -126,6 +126,8 @@ void trap_dispatch(struct trap_frame *f) {
 
 // Says in words what an address is that the kernel should not have touched.
 static const char *explain_address(uint64_t addr) {
+    if (*panic_explain_stack(addr))
+        return "the guard page of a kernel stack: stack overflow";
     if (addr < PAGE_SIZE)
         return "a NULL pointer, or a member behind one";
     if (addr <= USER_END)
@@ -137,8 +139,7 @@ static const char *explain_address(uint64_t addr) {
     if (addr < STACK_AREA)
         return "in the frame table, for a page that does not exist";
     if (addr < DEVICE_AREA)
-        return *panic_explain_stack(addr) ? "the guard page of a kernel stack: stack overflow"
-                                          : "in the stack area";
+        return "in the stack area";
     if (addr < KERNEL_BASE)
         return "in the device area, but not mapped";
     return "in the kernel's image: its rights do not allow this";

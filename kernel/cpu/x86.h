@@ -37,6 +37,7 @@ DEFINE_CR(0)
 DEFINE_CR(2)
 DEFINE_CR(3)
 DEFINE_CR(4)
+DEFINE_CR(8)
 #undef DEFINE_CR
 static inline uint64_t xgetbv(uint32_t index) {
     uint32_t lo, hi;

@@ -21,7 +21,8 @@ static void begin(void) {
 static void add(uint32_t type, const void *data, uint32_t size) {
     uint32_t head[2] = {type, size + 8};
     memcpy(block + used, head, 8);
-    memcpy(block + used + 8, data, size);
+    if (size)
+        memcpy(block + used + 8, data, size);
     used = (used + 8 + size + 7) & ~7u;
 }
 
