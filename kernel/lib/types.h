@@ -1,9 +1,5 @@
 // POSIX names for sizes that the kernel's own interfaces use.
 #pragma once
 #include <stdint.h>
-#ifdef UNIT_TEST
-#include <sys/types.h>
-#else
 typedef long ssize_t;
 typedef int64_t off_t;
-#endif

@@ -70,9 +70,11 @@ static void sequences(void **state) {
     application = true;
     assert_string_equal(TYPE(0xe0, 0x48, 0xe0, 0x47), "\033OA\033[1~");
     application = false;
-    assert_string_equal(TYPE(0xe0, 0x47, 0xe0, 0x4f, 0xe0, 0x49, 0xe0, 0x51), "\033[1~\033[4~\033[5~\033[6~");
+    assert_string_equal(TYPE(0xe0, 0x47, 0xe0, 0x4f, 0xe0, 0x49, 0xe0, 0x51),
+                        "\033[1~\033[4~\033[5~\033[6~");
     assert_string_equal(TYPE(0xe0, 0x52, 0xe0, 0x53), "\033[2~\033[3~");
-    assert_string_equal(TYPE(0x3b, 0x3f, 0x40, 0x44, 0x57, 0x58), "\033[[A\033[[E\033[17~\033[21~\033[23~\033[24~");
+    assert_string_equal(TYPE(0x3b, 0x3f, 0x40, 0x44, 0x57, 0x58),
+                        "\033[[A\033[[E\033[17~\033[21~\033[23~\033[24~");
     assert_string_equal(TYPE(0x2a, 0x3b, 0xaa), "\033[25~");
     // The wrapped form that keyboards send with Num Lock.
     assert_string_equal(TYPE(0xe0, 0x2a, 0xe0, 0x48, 0xe0, 0xc8, 0xe0, 0xaa, 0x1e), "\033[Aa");
@@ -138,10 +140,10 @@ static void calendar(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(letters, start),   cmocka_unit_test_setup(modifiers, start),
-        cmocka_unit_test_setup(locks, start),     cmocka_unit_test_setup(sequences, start),
-        cmocka_unit_test_setup(actions, start),   cmocka_unit_test_setup(any_bytes, start),
-        cmocka_unit_test(clock_formats),          cmocka_unit_test(calendar),
+        cmocka_unit_test_setup(letters, start), cmocka_unit_test_setup(modifiers, start),
+        cmocka_unit_test_setup(locks, start),   cmocka_unit_test_setup(sequences, start),
+        cmocka_unit_test_setup(actions, start), cmocka_unit_test_setup(any_bytes, start),
+        cmocka_unit_test(clock_formats),        cmocka_unit_test(calendar),
     };
     return cmocka_run_group_tests_name("keymap", tests, NULL, NULL);
 }

@@ -33,7 +33,9 @@ static int start(void **state) {
     return 0;
 }
 
-static void feed(const char *text) { vt_write(&vt, text, strlen(text)); }
+static void feed(const char *text) {
+    vt_write(&vt, text, strlen(text));
+}
 
 static const char *row(unsigned y) {
     static char text[COLUMNS + 1];
@@ -45,7 +47,9 @@ static const char *row(unsigned y) {
     text[n] = 0;
     return text;
 }
-static uint8_t attribute_at(unsigned y, unsigned x) { return cells[y * COLUMNS + x] >> 8; }
+static uint8_t attribute_at(unsigned y, unsigned x) {
+    return cells[y * COLUMNS + x] >> 8;
+}
 static void at(unsigned y, unsigned x) {
     assert_int_equal(vt.cursor.y, y);
     assert_int_equal(vt.cursor.x, x);
@@ -185,9 +189,11 @@ static void characters(void **state) {
     assert_int_equal(cells[0] & 0xff, 0x82);
     assert_int_equal(cells[1] & 0xff, 0xc4);
     assert_int_equal(cells[2] & 0xff, 0xc9);
-    feed("\r\n\xff" "a\xe2\x94x\xc0\x80\xf0\x9f\x98\x80|");
+    feed("\r\n\xff"
+         "a\xe2\x94x\xc0\x80\xf0\x9f\x98\x80|");
     assert_int_equal(cells[COLUMNS] & 0xff, 0xfe);
-    assert_string_equal(row(1), "\xfe" "a\xfex\xfe\xfe\xfe |");
+    assert_string_equal(row(1), "\xfe"
+                                "a\xfex\xfe\xfe\xfe |");
     feed("\r\n\033(0lqk\033(B\016x\017x\033[11m\xba\x01\033[10mq");
     assert_string_equal(row(2), "\xda\xc4\xbf\xb3x\xba\x01q");
     feed("\r\ne\xcc\x81!"); // a combining accent takes no column
@@ -204,8 +210,9 @@ static void answers_and_ignored(void **state) {
     feed("\033[2;3H\033[6n\033[5n\033[c\033Z\033[0c");
     assert_string_equal(answers, "\033[2;3R\033[0n\033[?6c\033[?6c\033[?6c");
     answers[0] = 0;
-    feed("\033[H\033]0;title\007a\033]P1ff00ffb\033]R\033]8;;x\033\\c\033P+q\033\\d\033[?1049h\033[>c"
-         "\033[!p\033[?25lq\033[[Af\033%G\033[1;2;3;4;5;6;7;8;9;10;11;12;13;14;15;16;17;18mg");
+    feed(
+        "\033[H\033]0;title\007a\033]P1ff00ffb\033]R\033]8;;x\033\\c\033P+q\033\\d\033[?1049h\033[>c"
+        "\033[!p\033[?25lq\033[[Af\033%G\033[1;2;3;4;5;6;7;8;9;10;11;12;13;14;15;16;17;18mg");
     assert_string_equal(row(0), "abcdqfg");
     assert_string_equal(answers, "");
     assert_false(vt.cursor_visible);
