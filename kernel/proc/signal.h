@@ -1,7 +1,6 @@
 // Signals: Linux's numbers, structures (asm/signal.h, asm/sigcontext.h) and semantics.
 #pragma once
-#include <asm/siginfo.h>
-#include <asm/signal.h>
+#include <linux/signal.h>
 #include "lib/errno.h"
 #include "lib/list.h"
 #include "sync/spinlock.h"
@@ -23,18 +22,20 @@ struct syscall_restart {
     long (*fn)(struct syscall_restart *r); // returns as a system call does
     uint64_t deadline;                     // monotonic ns
     void __user *remaining;                // where the rest of the time is stored, or NULL
-    int clock;
+    uint32_t args[3];                      // the call's own
+    void __user *fds;                      // poll: its other arguments
+    unsigned count;
 };
 
 // Of one world; covered by process->signal_lock.
 struct world_signals {
-    signal_set pending;  // sent to this very thread
+    signal_set pending; // sent to this very thread
     signal_set blocked;
     signal_set saved_blocked; // sigsuspend, ppoll: restored when no handler ran
     bool restore_blocked;
-    bool stopped;             // counted in process->stopped_count
-    struct list_node queue;   // struct queued_signal with siginfo
-    signal_set waiting_for;   // sigtimedwait: these interrupt the sleep although blocked
+    bool stopped;           // counted in process->stopped_count
+    struct list_node queue; // struct queued_signal with siginfo
+    signal_set waiting_for; // sigtimedwait: these interrupt the sleep although blocked
     stack_t altstack;
     struct syscall_restart restart;
 };
@@ -66,8 +67,3 @@ int signal_dequeue(signal_set set, siginfo_t *info);
 signal_set signal_pending_set(void);
 // True when the calling world blocks or ignores sig (terminals: SIGTTOU, SIGTTIN).
 bool signal_is_ignored(int sig);
-// The group has no member whose parent is in another group of the session (terminals).
-bool group_is_orphaned(int pgrp);
-// Takes one pending signal that is in `set`, blocked or not, from the calling world or its process.
-// Fills *info and returns its number; 0: none. For sigtimedwait and signalfd.
-int signal_dequeue(signal_set set, siginfo_t *info);

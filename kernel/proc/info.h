@@ -1,0 +1,8 @@
+// What processes and the machine say about themselves.
+#pragma once
+
+struct process;
+struct rusage;
+
+// Resource use of a process with all its threads. Takes signal_lock.
+void process_rusage(struct process *p, struct rusage *out);
