@@ -120,6 +120,9 @@ bool process_group_orphaned(int pgrp);
 bool process_group_exists(int pgrp, int session);
 // Ends the calling process (all its threads). status: as wait4 gives it.
 noreturn void process_exit(int status);
+// The timer interrupt found `w` running, in user mode or not; `ns` since the last tick on this
+// processor. For ITIMER_VIRTUAL and ITIMER_PROF. Interrupt context.
+void process_tick(struct world *w, bool user, uint64_t ns);
 // Starts the first program as pid 1 with the given arguments and /dev/console as 0, 1, 2. Boot only.
 // 0 or -errno. When pid 1 exits VMkernel says so and powers off.
 int process_start_init(const char *path, char *const argv[], char *const envp[]);

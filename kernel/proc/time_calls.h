@@ -5,9 +5,6 @@
 struct process;
 struct world;
 
-// The timer interrupt found `w` running, in user mode or not; `ns` since the last tick on this
-// processor. For ITIMER_VIRTUAL and ITIMER_PROF. Interrupt context.
-void process_tick(struct world *w, bool user, uint64_t ns);
 // User and system time of all threads of a process, living and ended, in ns. Takes signal_lock.
 void process_times(struct process *p, uint64_t *user, uint64_t *system);
 // Time of a clock (CLOCK_*) in ns. 0 or -EINVAL.

@@ -34,7 +34,7 @@ int tty_check_job(struct tty *t, int sig) {
         return 0;
     if (blocked_or_ignored(p, sig))
         return sig == SIGTTIN ? -EIO : 0;
-    if (group_is_orphaned(p->pgrp))
+    if (process_group_orphaned(p->pgrp))
         return -EIO;
     signal_send_group(p->pgrp, sig, NULL);
     return -ERESTARTSYS;
