@@ -103,7 +103,7 @@ void *pages_alloc(unsigned order);
 void pages_free(void *p);
 
 // Clear or copy a page through the widest vector registers that are on, which are preserved
-// (mm/page.S). Both arguments are page aligned.
+// (mm/page_ops.S). Both arguments are page aligned.
 void page_clear(void *page);
 void page_copy(void *to, const void *from);
 // Chooses the variant; boot only, after XCR0 was set up.

@@ -13,7 +13,7 @@
 #include "mm/tlb.h"
 
 extern char kernel_text_start[], kernel_text_end[], kernel_rodata_start[], kernel_rodata_end[],
-    kernel_data_start[], kernel_data_end[];
+    kernel_data_start[], kernel_data_end[], boot_stack_guard[]; // the guard is one page in bss
 
 #define LOW_MEMORY  MIB // firmware data, VGA, the trampoline of the other processors
 #define BOOT_MAPPED (4 * GIB)
@@ -146,7 +146,8 @@ static void map_section(const char *start, const char *end, uint64_t rights) {
 static void map_image(void) {
     map_section(kernel_text_start, kernel_text_end, KMAP_EXEC);
     map_section(kernel_rodata_start, kernel_rodata_end, 0);
-    map_section(kernel_data_start, kernel_data_end, KMAP_WRITE);
+    map_section(kernel_data_start, boot_stack_guard, KMAP_WRITE);
+    map_section(boot_stack_guard + PAGE_SIZE, kernel_data_end, KMAP_WRITE);
 }
 
 static void hand_over_frames(void) {

@@ -1,4 +1,4 @@
-// Chooses the code of mm/page.S by what XCR0 lets user programs use: that much of a register has to
+// Chooses the code of mm/page_ops.S by what XCR0 lets user programs use: that much of a register has to
 // be preserved, and that much may be used.
 #include "cpu/x86.h"
 #include "mm/frame.h"

@@ -1,4 +1,4 @@
-// Checks in front of uaccess.S, and the exception handlers' side.
+// Checks in front of usercopy.S, and the exception handlers' side.
 #include "mm/uaccess.h"
 #include "cpu/trapframe.h"
 #include "lib/errno.h"
