@@ -57,24 +57,34 @@ struct file {
     const struct file_ops *ops;
     struct dentry *dentry; // where it was found; NULL for pipes, sockets, anonymous files
     struct inode *inode;
-    void *data;            // the driver's
-    struct device *device; // of a device node (fs/devfs.c); NULL otherwise
+    void *data;               // the driver's
+    struct device *device;    // of a device node (fs/devfs.c); NULL otherwise
     struct epoll_item *epoll; // entries of epoll sets that watch it; ipc's
-    const char *name;      // of an anonymous file, a constant; NULL: see dentry
-    int owner;             // F_SETOWN
-    bool locked;           // flock() or an OFD lock was ever taken through this file
+    char *own_name;           // heap; what `name` points to if it is no constant
+    const char *name;         // of an anonymous file, a constant; NULL: see dentry
+    int owner;                // F_SETOWN
+    bool locked;              // flock() or an OFD lock was ever taken through this file
 };
 
-static inline bool file_readable(const struct file *f) { return (f->flags & O_ACCMODE) != O_WRONLY; }
-static inline bool file_writable(const struct file *f) { return (f->flags & O_ACCMODE) != O_RDONLY; }
+static inline bool file_readable(const struct file *f) {
+    return (f->flags & O_ACCMODE) != O_WRONLY;
+}
+static inline bool file_writable(const struct file *f) {
+    return (f->flags & O_ACCMODE) != O_RDONLY;
+}
 
 // A file without a name (eventfd, epoll, sockets). `name` is a constant: "pipe" and "socket" give
 // S_IFIFO and S_IFSOCK and show as pipe:[ino] in /proc/PID/fd, others as anon_inode:[name].
 // ERR_PTR on failure: `data` is then still the caller's.
-struct file *file_alloc_anon(const char *name, const struct file_ops *ops, void *data, unsigned flags);
+struct file *file_alloc_anon(const char *name, const struct file_ops *ops, void *data,
+                             unsigned flags);
 // A file for an inode that was found as `d` (takes its own references), positioned at 0. Calls no
 // open(). ERR_PTR(-ENOMEM).
 struct file *file_alloc(struct dentry *d, const struct file_ops *ops, unsigned flags);
+// A file without a name for an inode; takes over the reference to i on success and keeps a copy of
+// the name, which shows as "/memfd:NAME". ERR_PTR(-ENOMEM).
+struct file *file_alloc_inode(struct inode *i, const char *name, const struct file_ops *ops,
+                              unsigned flags);
 struct file *file_get(struct file *f);
 void file_put(struct file *f); // may sleep
 // One transfer with the checks that every read or write needs. `pos` NULL: at f->pos, which
@@ -96,6 +106,8 @@ void files_close_on_exec(struct file_table *t);
 // Installs f (taking over the caller's reference) at the lowest free descriptor >= min. fd or -EMFILE
 // (the reference is dropped).
 int fd_install(struct file *f, int min, bool cloexec);
+// True when only one thread uses the table and nobody looks at it from outside.
+bool files_private(const struct file_table *t);
 // The file behind fd of the calling process with a reference, or NULL (EBADF).
 struct file *fd_get(int fd);
 // For close, dup2: takes fd out of the table; the file with the table's reference, or NULL.

@@ -18,7 +18,8 @@ struct pagecache_ops {
 
 struct pagecache;
 
-struct pagecache *pagecache_create(struct inode *i, const struct pagecache_ops *ops); // NULL: no memory
+struct pagecache *pagecache_create(struct inode *i,
+                                   const struct pagecache_ops *ops); // NULL: no memory
 void pagecache_destroy(struct pagecache *c);
 // The frame of a page, read in if need be, with a reference. May sleep. 0, -EIO, -ENOMEM.
 int pagecache_get(struct pagecache *c, uint64_t index, struct frame **out);
@@ -38,6 +39,8 @@ int pagecache_sync_all(void);
 void pagecache_start_writeback(void);
 // Pages that no reclaim can drop (RAM files), for /proc/meminfo.
 uint64_t pagecache_ram_pages(void);
+// Pages that wait for being written back.
+uint64_t pagecache_dirty_pages(void);
 // Ready-made file operations for page-cached inodes.
 ssize_t pagecache_read(struct file *f, struct uio *u, uint64_t *pos);
 ssize_t pagecache_write(struct file *f, struct uio *u, uint64_t *pos); // extends i->size
