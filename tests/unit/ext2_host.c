@@ -49,7 +49,9 @@ __attribute__((weak)) size_t strlcpy(char *dst, const char *src, size_t size) {
 }
 
 // ---- one thread ----
-void mutex_init(struct mutex *m) { *m = (struct mutex){0}; }
+void mutex_init(struct mutex *m) {
+    *m = (struct mutex){0};
+}
 void mutex_lock(struct mutex *m) {
     ASSERT(!m->owner);
     m->owner = (void *)1;
@@ -65,13 +67,19 @@ void mutex_unlock(struct mutex *m) {
     m->owner = NULL;
 }
 void waitq_prepare(struct waitq *q, struct waiter *w, bool interruptible) {}
-int waitq_sleep(struct waiter *w, bool interruptible, uint64_t deadline) { abort(); }
+int waitq_sleep(struct waiter *w, bool interruptible, uint64_t deadline) {
+    abort();
+}
 void waitq_finish(struct waiter *w) {}
 void waitq_wake(struct waitq *q, uint32_t events) {}
 void cond_resched(void);
 void cond_resched(void) {}
-uint64_t clock_realtime(void) { return 1700000000 * NSEC_PER_SEC; }
-uint64_t clock_monotonic(void) { return 0; }
+uint64_t clock_realtime(void) {
+    return 1700000000 * NSEC_PER_SEC;
+}
+uint64_t clock_monotonic(void) {
+    return 0;
+}
 
 // ---- files ----
 void locks_free(struct inode *i) {}
@@ -154,7 +162,7 @@ int pagecache_sync(struct pagecache *c) {
 int pagecache_sync_all(void) {
     struct pagecache *c;
     int result = 0;
-    list_for_each(c, &caches, node) {
+    list_for_each (c, &caches, node) {
         int err = pagecache_sync(c);
         result = result ? result : err;
     }
@@ -179,7 +187,7 @@ void pagecache_truncate(struct pagecache *c, uint64_t size) {
 }
 void host_drop_clean(void) {
     struct pagecache *c;
-    list_for_each(c, &caches, node) {
+    list_for_each (c, &caches, node) {
         for (uint64_t n = 0; n < c->end; n++)
             if (c->pages[n] && !c->dirty[n] && c->pages[n]->refs == 1) {
                 frame_put(c->pages[n]);
@@ -187,8 +195,12 @@ void host_drop_clean(void) {
             }
     }
 }
-ssize_t pagecache_read(struct file *f, struct uio *u, uint64_t *pos) { abort(); }
-int pagecache_mmap(struct file *f, struct region *r) { abort(); }
+ssize_t pagecache_read(struct file *f, struct uio *u, uint64_t *pos) {
+    abort();
+}
+int pagecache_mmap(struct file *f, struct region *r) {
+    abort();
+}
 ssize_t uio_read_in(struct uio *u, void *buf, size_t n) {
     n = MIN(n, u->resid);
     memcpy(buf, u->vec->base, n);

@@ -147,7 +147,9 @@ static int pick(uint32_t type) {
     }
     return -1;
 }
-static int pick_dir(void) { return rnd(3) ? pick(S_IFDIR) : -1; }
+static int pick_dir(void) {
+    return rnd(3) ? pick(S_IFDIR) : -1;
+}
 
 static bool below(int n, int ancestor) {
     for (; n >= 0; n = nodes[n].parent)
@@ -284,8 +286,8 @@ static void op_rename(void) {
     char name[80];
     random_name(name);
     if (over >= 0 && over != n && (nodes[over].type == S_IFDIR) == (x->type == S_IFDIR) &&
-        !has_children(over) && !(x->type == S_IFREG && nodes[over].type == S_IFREG &&
-        x->data == nodes[over].data)) {
+        !has_children(over) &&
+        !(x->type == S_IFREG && nodes[over].type == S_IFREG && x->data == nodes[over].data)) {
         o = &nodes[over];
         parent = o->parent;
         strcpy(name, o->name);
@@ -294,7 +296,8 @@ static void op_rename(void) {
         return;
     struct inode *from = open_node(x->parent), *to = open_node(parent), *i = open_node(n);
     struct inode *replaced = o ? open_node(over) : NULL;
-    int err = from->ops->rename(from, x->name, strlen(x->name), to, name, strlen(name), i, replaced);
+    int err = from->ops->rename(from, x->name, strlen(x->name), to, name, strlen(name), i,
+                                replaced);
     if (!err) {
         if (o) {
             o->used = false;
@@ -387,12 +390,16 @@ static void test_model_1k(void **state) {
     for (uint64_t s = 1; s <= 4; s++)
         check_model("-t ext2 -b 1024", 8192, s, 400);
 }
-static void test_model_2k(void **state) { check_model("-t ext2 -b 2048", 8192, 5, 400); }
+static void test_model_2k(void **state) {
+    check_model("-t ext2 -b 2048", 8192, 5, 400);
+}
 static void test_model_4k(void **state) {
     for (uint64_t s = 6; s <= 9; s++)
         check_model("-t ext2 -b 4096", 16384, s, 400);
 }
-static void test_model_default(void **state) { check_model("-t ext2", 65536, 10, 400); }
+static void test_model_default(void **state) {
+    check_model("-t ext2", 65536, 10, 400);
+}
 static void test_model_old_revision(void **state) {
     check_model("-t ext2 -r 0 -b 1024 -O none", 8192, 11, 400);
 }
@@ -450,15 +457,17 @@ static void test_large_file(void **state) {
     host_unmount(sb);
     expect_clean();
     save_image(host_disk.data, host_disk.size);
-    assert_int_equal(run("debugfs -R 'dump large %s.out' %s 2>/dev/null; test $(stat -c %%s %s.out) = "
-                         "%llu; s=$?; rm -f %s.out; exit $s", image_path, image_path, image_path,
-                         80 * MIB + 2, image_path),
-                     0);
+    assert_int_equal(
+        run("debugfs -R 'dump large %s.out' %s 2>/dev/null; test $(stat -c %%s %s.out) = "
+            "%llu; s=$?; rm -f %s.out; exit $s",
+            image_path, image_path, image_path, 80 * MIB + 2, image_path),
+        0);
 }
 
 // What Linux would not mount as ext2 either, and what is not clean, is refused or left unwritten.
 static void test_refused(void **state) {
-    const char *options[] = {"-t ext4", "-t ext3", "-t ext4 -O ^has_journal", "-t ext2 -O meta_bg,^resize_inode"};
+    const char *options[] = {"-t ext4", "-t ext3", "-t ext4 -O ^has_journal",
+                             "-t ext2 -O meta_bg,^resize_inode"};
     for (unsigned k = 0; k < ARRAY_SIZE(options); k++) {
         make_image(options[k], 8192);
         uint8_t *before = malloc(host_disk.size);
@@ -533,7 +542,9 @@ static void snapshot(void) {
 }
 
 static struct inode *cut_dirs[3];
-static struct inode *dir_of(const char *name) { return cut_dirs[name[0] - '0']; }
+static struct inode *dir_of(const char *name) {
+    return cut_dirs[name[0] - '0'];
+}
 
 static void cut_operation(void) {
     struct promise *p = &files[rnd(FILES)];
@@ -737,12 +748,18 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_model_1k),       cmocka_unit_test(test_model_2k),
-        cmocka_unit_test(test_model_4k),       cmocka_unit_test(test_model_default),
-        cmocka_unit_test(test_model_old_revision), cmocka_unit_test(test_model_many_groups),
-        cmocka_unit_test(test_model_full),     cmocka_unit_test(test_many_names),
-        cmocka_unit_test(test_large_file),     cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_unclean),        cmocka_unit_test(test_failing_disk),
+        cmocka_unit_test(test_model_1k),
+        cmocka_unit_test(test_model_2k),
+        cmocka_unit_test(test_model_4k),
+        cmocka_unit_test(test_model_default),
+        cmocka_unit_test(test_model_old_revision),
+        cmocka_unit_test(test_model_many_groups),
+        cmocka_unit_test(test_model_full),
+        cmocka_unit_test(test_many_names),
+        cmocka_unit_test(test_large_file),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_unclean),
+        cmocka_unit_test(test_failing_disk),
         cmocka_unit_test(test_power_cut),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

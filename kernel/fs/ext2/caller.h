@@ -3,8 +3,12 @@
 #include "lib/compiler.h"
 
 #ifdef UNIT_TEST // on the workstation: root
-static inline uint32_t caller_uid(void) { return 0; }
-static inline uint32_t caller_gid(void) { return 0; }
+static inline uint32_t caller_uid(void) {
+    return 0;
+}
+static inline uint32_t caller_gid(void) {
+    return 0;
+}
 #else
 #include "proc/process.h"
 
