@@ -100,13 +100,20 @@ static void report_registers(struct report *r, const struct trap_frame *f) {
                 f->cs, f->ss, read_cr0(), read_cr4(), f->error);
 }
 
+// The callers; one that calls itself is one line with a count.
 static void report_calls(struct report *r, const struct trap_frame *f) {
-    uint64_t calls[32], offset;
-    unsigned n = backtrace(f->rbp, calls, MIN(r->max_calls, (unsigned)ARRAY_SIZE(calls)));
-    for (unsigned i = 0; i < n; i++) {
+    static uint64_t calls[128];
+    uint64_t offset;
+    unsigned n = backtrace(f->rbp, calls, ARRAY_SIZE(calls));
+    for (unsigned i = 0, lines = 0, same; i < n && lines < r->max_calls; i += same, lines++) {
+        for (same = 1; i + same < n && calls[i + same] == calls[i]; same++)
+            ;
         const char *name = ksym_find(calls[i] - 1, &offset); // a call may be a function's last word
-        report_line(r, "  called from %016lx  %s+%#lx", calls[i], name ? name : "?",
-                    name ? offset + 1 : 0);
+        char times[24] = "";
+        if (same > 1)
+            snprintf(times, sizeof(times), "  (%u times)", same);
+        report_line(r, "  called from %016lx  %s+%#lx%s", calls[i], name ? name : "?",
+                    name ? offset + 1 : 0, times);
     }
     for (unsigned i = 0; i < MAX_CPUS; i++) {
         uint64_t rip = smp_stopped_at(i);
@@ -142,8 +149,8 @@ static void report(struct report *r, const struct trap_frame *f) {
     report_log(r);
     if (r->line == to_screen)
         r->row = MAX(r->row, PANIC_SCREEN_ROWS - 1u);
-    report_line(r, "Please send this report with the build id %s. The machine can be switched off.",
-                build_id);
+    report_line(
+        r, "Please send this report (the build is in its first line). Power off when you like.");
 }
 
 static noreturn void halt(void) {
