@@ -58,8 +58,10 @@ static struct slab *slab_create(unsigned class) {
     struct frame *f = frame_alloc(order, FRAME_ATOMIC, FRAME_KERNEL);
     if (!f)
         return NULL;
-    for (unsigned i = 0; i < BIT(order); i++) // kfree() finds the class by any of the pages
+    for (unsigned i = 0; i < BIT(order); i++) { // kfree() finds the class by any of the pages
+        f[i].kind = FRAME_KERNEL;
         f[i].flags = FRAME_SLAB | class << FRAME_CLASS_SHIFT;
+    }
     struct slab *s = frame_virt(f);
     *s = (struct slab){0};
     s->total = s->free_count = ((PAGE_SIZE << order) - sizeof(*s)) / class_size[class];
@@ -75,8 +77,10 @@ static struct slab *slab_create(unsigned class) {
 static void slab_destroy(struct slab *s, unsigned class) {
     list_remove(&s->node);
     struct frame *f = phys_frame(virt_to_phys(s));
-    for (unsigned i = 0; i < BIT(slab_order(class)); i++)
+    for (unsigned i = 0; i < BIT(slab_order(class)); i++) {
+        f[i].kind = i ? FRAME_FREE : FRAME_KERNEL;
         f[i].flags = 0;
+    }
     frame_put(f);
 }
 
