@@ -157,15 +157,6 @@ long tty_get_session(struct tty_file *tf) {
     return may_ask(tf) && session ? session : -ENOTTY;
 }
 
-struct group_search {
-    int pgrp, session;
-    bool found;
-};
-static void look_for_group(struct process *p, void *arg) {
-    struct group_search *s = arg;
-    s->found |= p->pgrp == s->pgrp && p->session == s->session;
-}
-
 int tty_set_group(struct tty_file *tf, int pgrp) {
     struct process *p = current_process();
     struct tty *t = tf->tty;
@@ -176,9 +167,7 @@ int tty_set_group(struct tty_file *tf, int pgrp) {
         return err;
     if (pgrp <= 0)
         return -EINVAL;
-    struct group_search search = {pgrp, p->session, false};
-    process_for_each(look_for_group, &search);
-    if (!search.found)
+    if (!process_group_exists(pgrp, p->session))
         return -EPERM;
     spin_lock(&job_lock);
     if (t->session == p->session)

@@ -10,7 +10,7 @@
 #include "syscall/syscall.h"
 #include "tty/ldisc.h"
 
-static struct tty *console; // what /dev/console opens; set at boot
+static struct tty *console;                               // what /dev/console opens; set at boot
 static struct list_node terminals = LIST_INIT(terminals); // grows at boot only: no lock
 
 // ---- for drivers
@@ -61,7 +61,7 @@ struct tty *tty_create(const char *name, uint64_t rdev, const struct tty_driver 
 
 struct tty *tty_find(const char *name) {
     struct tty *t;
-    list_for_each(t, &terminals, node) {
+    list_for_each (t, &terminals, node) {
         if (strcmp(t->name, name) == 0)
             return t;
     }
