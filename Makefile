@@ -8,7 +8,7 @@ BUILD        ?= build#          where everything that is made goes; several may 
 EMU          ?= bochs#          bochs, qemu (software CPU) or kvm (QEMU with nested VT-x)
 MEM          ?= 256#            MiB of memory of the machine
 CPUS         ?= 1#              processors of the machine
-CMDLINE      ?=#                VMkernel's command line, e.g. "init=/bin/sh loglevel=7"
+CMDLINE      ?=#                VMkernel's command line, e.g. "init=/bin/sh loglevel=7 console=ttyS0"
 INITRD_EXTRA ?=#                folder whose files are added to the initial file system
 DISKS        ?=#                flat disk images to attach (IDE), separated by spaces
 LIMIT        ?= 900#            make boot gives up after so many seconds

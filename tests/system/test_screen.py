@@ -2,7 +2,7 @@
 from harness import Boot, Failure, machine_test
 
 AREA = "VGA console and keyboard"
-SCREEN = Boot(cmdline="console=ttyS0 console=vga", prompt="")
+SCREEN = Boot(prompt="")
 
 
 def save(m, lab, name):
