@@ -2,14 +2,15 @@
 #include "boot/main.h"
 #include "boot/boot_info.h"
 #include "lib/assert.h"
-#include "lib/log.h"
+#include "lib/string.h"
+#include "cpu/panic.h"
 #include "proc/process.h"
 #include "sched/world.h"
 
 static void start_first_program(void) {
     static char path[256];
     const char *init = cmdline_get("init", 0);
-    __builtin_strncpy(path, init ? init : "/sbin/init", sizeof(path) - 1);
+    strlcpy(path, init ? init : "/sbin/init", sizeof(path));
     char *argv[] = {path, NULL};
     char *envp[] = {"HOME=/", "PATH=/sbin:/bin:/usr/sbin:/usr/bin", "TERM=linux", NULL};
     int err = process_start_init(path, argv, envp);
@@ -36,6 +37,8 @@ noreturn void kernel_main(uint32_t magic, uint64_t info) {
     tty_init();
     drivers_init();
     volumes_init();
+    if (cmdline_has("panic"))
+        panic_test(cmdline_get("panic", 0)); // shows what a report looks like
     start_first_program();
     world_exit();
 }

@@ -9,6 +9,7 @@
 #include "cpu/gdt.h"
 #include "cpu/irq.h"
 #include "cpu/smp.h"
+#include "lib/string.h"
 #include "lib/log.h"
 #include "mm/frame.h"
 #include "mm/heap.h"
@@ -21,7 +22,9 @@
 // of a switch (some 300 instructions).
 #define SLICE_NS 4000000
 
-void switch_to(uint64_t *save_rsp, uint64_t load_rsp); // switch.S
+// switch.S and what it calls
+void switch_to(uint64_t *save_rsp, uint64_t load_rsp);
+void sched_first_run(void);
 
 // The result asks for the system call to be restarted or to fail with EINTR (lib/errno.h).
 static bool frame_needs_restart(const struct trap_frame *f) {
@@ -32,8 +35,10 @@ static bool frame_needs_restart(const struct trap_frame *f) {
 static void load_world_state(struct cpu *c, struct world *next) {
     c->world = next;
     if (!next->process)
-        return; // a kernel world borrows the page tables and never returns to user mode
+        return; // a kernel world borrows the page tables
     space_activate(next->process->space);
+    if (!next->fpu)
+        return; // it never returns to user mode (the boot, while it prepares the first program)
     c->kernel_rsp = (uint64_t)next->stack + KSTACK_SIZE;
     c->tss->rsp0 = c->kernel_rsp;
     wrmsr(MSR_FS_BASE, next->fs_base);
@@ -255,17 +260,22 @@ static void idle_loop(void *arg) {
 }
 
 static struct runqueue boot_runqueue;
-static struct world boot_world = {.name = "boot"};
 
 void sched_init(void) {
     struct cpu *c = this_cpu();
     init_runqueue(c, &boot_runqueue);
-    boot_world.state = WORLD_RUNNABLE;
-    boot_world.running = true;
-    boot_world.weight = 1024;
-    boot_world.affinity = BIT(c->id);
-    boot_world.run_since = rdtsc();
-    c->world = &boot_world;
+    // The boot flow becomes a world, freed like others when it ends (its stack is in the image).
+    struct world *boot = kzalloc(sizeof(*boot));
+    ASSERT(boot);
+    strlcpy(boot->name, "boot", sizeof(boot->name));
+    boot->state = WORLD_RUNNABLE;
+    boot->running = true;
+    boot->weight = 1024;
+    boot->affinity = BIT(c->id);
+    boot->run_since = rdtsc();
+    list_init(&boot->process_node);
+    list_init(&boot->signals.queue);
+    c->world = boot;
     c->idle = world_create_idle(c->id, idle_loop);
     irq_set_vector(VECTOR_TIMER, "timer", timer_interrupt, NULL);
     irq_set_vector(VECTOR_RESCHEDULE, "reschedule", reschedule_interrupt, NULL);

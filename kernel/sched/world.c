@@ -29,7 +29,7 @@ static struct world *allocate(const char *name, size_t fpu_size) {
     if (!w)
         return NULL;
     w->stack = kstack_alloc();
-    w->fpu = fpu_size ? kmalloc(fpu_size) : NULL;
+    w->fpu = fpu_size ? kzalloc(fpu_size) : NULL; // XSAVE leaves reserved bytes of its header alone
     if (!w->stack || (fpu_size && !w->fpu)) {
         world_release(w);
         return NULL;
@@ -101,7 +101,8 @@ struct world *world_create_user(struct process *proc, const char *name,
 void world_times(const struct world *w, uint64_t *user_ns, uint64_t *system_ns) {
     uint64_t total = clock_tsc_to_ns(w->run_time);
     uint64_t ticks = w->ticks_user + w->ticks_system;
-    *user_ns = ticks ? (uint64_t)((unsigned __int128)total * w->ticks_user / ticks) : total;
+    // In units of ticks / 1024, so that the product fits: total is below 2^54 for half a year.
+    *user_ns = ticks ? total * (w->ticks_user * 1024 / ticks) / 1024 : total;
     *system_ns = total - *user_ns;
 }
 
