@@ -13,6 +13,8 @@ size_t fpu_area_size(void);
 uint64_t fpu_features(void);
 // The state of a fresh program: everything initial, FCW 0x37f, MXCSR 0x1f80.
 void fpu_init_area(void *area);
+// An area must be zeroed or go through fpu_init_area() before its first use: XSAVE writes only part
+// of its header, and XRSTOR faults on garbage in the rest.
 // The calling processor's registers to `area` / from an area that one of these functions filled.
 void fpu_save(void *area);
 void fpu_load(const void *area);
