@@ -19,13 +19,33 @@ static struct unix_socket *set_peer(struct unix_socket *u, struct unix_socket *p
     return old;
 }
 
+// A datagram socket lost its peer: what it had received is dropped, and a peer that is connected back
+// gets an error, as in Linux.
+static void disconnected(struct unix_socket *u, struct unix_socket *old) {
+    struct list_node messages = LIST_INIT(messages);
+    mutex_lock(&u->read_lock);
+    mutex_lock(&flight_lock);
+    unix_empty_queue(u, &messages);
+    mutex_unlock(&flight_lock);
+    mutex_unlock(&u->read_lock);
+    unix_dispose(&messages);
+    spin_lock(&unix_lock);
+    if (old->peer == u && !READ_ONCE(old->dead))
+        WRITE_ONCE(old->error, ECONNRESET);
+    spin_unlock(&unix_lock);
+    waitq_wake(&old->wait, 0);
+    unix_put(old);
+}
+
 static void change_peer(struct unix_socket *u, struct unix_socket *peer) {
     spin_lock(&unix_lock);
     struct unix_socket *old = set_peer(u, peer);
     spin_unlock(&unix_lock);
     waitq_wake(&u->wait, POLLOUT);
-    if (old)
+    if (old == peer && old)
         unix_put(old);
+    else if (old)
+        disconnected(u, old);
 }
 
 void unix_dgram_disconnect(struct unix_socket *u) {
@@ -88,7 +108,7 @@ static void forget_peer(struct unix_socket *u, struct unix_socket *gone) {
     struct unix_socket *old = u->peer == gone ? set_peer(u, NULL) : NULL;
     spin_unlock(&unix_lock);
     if (old)
-        unix_put(old);
+        disconnected(u, old);
 }
 
 static int check_receiver(struct unix_socket *u, struct unix_socket *to) {

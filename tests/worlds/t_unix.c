@@ -176,7 +176,8 @@ static void test_connect(const char *path, const char *name, int type) {
     CHECK_ERROR(NAME("nobody there"), connect(c, (void *)&a, len),
                 path[0] == '@' ? ECONNREFUSED : ENOENT);
     CHECK_EQUAL(NAME("bind"), bind(l, (void *)&a, len), 0);
-    CHECK_ERROR(NAME("bind twice"), bind(l, (void *)&a, len), EINVAL);
+    check(bind(l, (void *)&a, len) == -1 && (errno == EINVAL || errno == EADDRINUSE),
+          NAME("bind twice"), "no error");
     CHECK_ERROR(NAME("name taken"), bind(c, (void *)&a, len), EADDRINUSE);
     CHECK_ERROR(NAME("not listening"), connect(c, (void *)&a, len), ECONNREFUSED);
     CHECK_ERROR(NAME("accept before listen"), accept(l, NULL, NULL), EINVAL);
@@ -241,7 +242,7 @@ static void test_datagram_names(void) {
     CHECK_EQUAL("dgram: send", send(y, "more", 4, 0), 4);
     close(x);
     CHECK_ERROR("dgram: receiver gone", send(y, "x", 1, 0), ECONNREFUSED);
-    CHECK_EQUAL("dgram: answer is there", recv(y, buf, 16, 0), 2);
+    CHECK_ERROR("dgram: what it had received is lost", recv(y, buf, 16, MSG_DONTWAIT), EAGAIN);
     close(y);
     CHECK_ERROR("listen on datagram", listen(socket(AF_UNIX, SOCK_DGRAM, 0), 1), EOPNOTSUPP);
 }
