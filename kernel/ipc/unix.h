@@ -150,7 +150,9 @@ int unix_deliver_cred(struct unix_socket *u, struct unix_message *msg, struct so
 int unix_deliver_files(struct unix_message *msg, struct socket_message *m, bool peek);
 
 // unix_gc.c
-extern struct mutex flight_lock; // which files are in which queue
+extern struct mutex flight_lock;   // which files are in which queue
+extern unsigned sockets_in_flight; // covered by flight_lock
+extern struct waitq flight_wait;   // woken when files begin to be in flight
 // Counts the files of a message that is about to be queued (to) or was taken out (from). 0, or
 // -ETOOMANYREFS. flight_lock held.
 int unix_flight_begin(struct unix_files *files);
@@ -162,3 +164,6 @@ void unix_empty_queue(struct unix_socket *u, struct list_node *list);
 void unix_dispose(struct list_node *messages);
 void unix_list_socket(struct unix_socket *u);   // creation
 void unix_unlist_socket(struct unix_socket *u); // release
+
+// unix_collector.c: starts the world that searches now and then. Boot.
+void unix_collector_start(void);

@@ -17,11 +17,13 @@
 
 struct mutex flight_lock = MUTEX_INIT(flight_lock);
 
+struct waitq flight_wait = WAITQ_INIT(flight_wait);
+
 #define FILES_MAX 65536u // in flight in the whole system
 
 static struct list_node all_sockets = LIST_INIT(all_sockets); // flight_lock
 static unsigned files_in_flight;                              // flight_lock
-static unsigned sockets_in_flight;                            // flight_lock
+unsigned sockets_in_flight;                                   // flight_lock
 
 static struct spinlock dispose_lock = SPINLOCK_INIT; // covers the three below
 static struct list_node disposed = LIST_INIT(disposed);
@@ -57,6 +59,7 @@ int unix_flight_begin(struct unix_files *files) {
             sockets_in_flight++;
         }
     }
+    waitq_wake(&flight_wait, 0);
     return 0;
 }
 

@@ -294,4 +294,5 @@ static const struct socket_family unix_family = {AF_UNIX, unix_create};
 
 void ipc_init(void) {
     socket_family_register(&unix_family);
+    unix_collector_start();
 }

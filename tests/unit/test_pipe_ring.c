@@ -36,8 +36,12 @@ static ssize_t move(struct uio *u, void *buf, size_t n, bool out) {
     u->resid -= n;
     return n;
 }
-ssize_t uio_write_out(struct uio *u, const void *buf, size_t n) { return move(u, (void *)buf, n, true); }
-ssize_t uio_read_in(struct uio *u, void *buf, size_t n) { return move(u, buf, n, false); }
+ssize_t uio_write_out(struct uio *u, const void *buf, size_t n) {
+    return move(u, (void *)buf, n, true);
+}
+ssize_t uio_read_in(struct uio *u, void *buf, size_t n) {
+    return move(u, buf, n, false);
+}
 
 static ssize_t put(struct pipe_ring *r, void *p, size_t n) {
     struct uio_vec v;
