@@ -100,10 +100,15 @@ static void user_exception(struct trap_frame *f) {
     irq_disable();
 }
 
-// A debug exception in the kernel: nothing here sets breakpoints, so it is a stray trap flag.
+// A debug exception in the kernel: nothing here sets breakpoints. A program can cause one at the first
+// instruction of the system-call entry, by MOV SS and SYSCALL with the trap flag set; it is harmless,
+// since #DB has a stack of its own and does not rely on GS.
 static void kernel_debug_exception(struct trap_frame *f) {
+    static bool said; // once: a program must not be able to flood the log
     f->rflags &= ~RFLAGS_TF;
-    log_warning("cpu: debug exception in the kernel at %#lx ignored", f->rip);
+    if (!said)
+        log_info("cpu: debug exception in the kernel at %#lx ignored", f->rip);
+    said = true;
 }
 
 void trap_dispatch(struct trap_frame *f) {
