@@ -1,3 +1,4 @@
+/* run: /tmp */
 // Exercises the file system at the directory given as argument: a mounted volume, or any directory on
 // Linux. Prints one line per check.
 #define _GNU_SOURCE

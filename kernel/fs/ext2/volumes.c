@@ -11,16 +11,20 @@
 #define MARK    "cv:"
 #define VOLUMES "/vmfs/volumes"
 
-// The label, or "" when there is no ext2, ext3 or ext4 on the device.
-static bool read_label(struct block_device *d, char label[17]) {
+// The label of an ext2, ext3 or ext4 file system; why: empty, or the reason for which we cannot mount
+// it. False: there is none on the device.
+static bool read_label(struct block_device *d, char label[17], char *why, size_t size) {
     struct ext2_super *s = kmalloc(sizeof(*s));
-    label[0] = 0;
+    label[0] = why[0] = 0;
     if (!s)
         return false;
     bool found = block_read(d, EXT2_SUPER_OFFSET / SECTOR_SIZE, 2, s) == 0 &&
                  s->s_magic == EXT2_MAGIC;
-    if (found)
+    if (found) {
         memcpy(label, s->s_volume_name, 16);
+        if (ext2_check_super(s, d->sectors, why, size) == 0)
+            why[0] = 0;
+    }
     label[16] = 0;
     for (char *p = label; *p; p++)
         if (*p < ' ' || *p > '~')
@@ -57,15 +61,17 @@ static void mount_volume(struct block_device *d, const char *name) {
 }
 
 static void try_device(struct block_device *d, void *arg) {
-    char label[17];
+    char label[17], why[80];
     if (block_has_partitions(d))
         return;
-    if (!read_label(d, label))
+    if (!read_label(d, label, why, sizeof(why)))
         log_info("volumes: %s: not a volume of ours, left alone", d->name);
     else if (strncmp(label, MARK, strlen(MARK)) != 0)
         log_info("volumes: %s: ext file system '%s' without our mark, left alone", d->name, label);
     else if (!good_name(label + strlen(MARK)))
         log_warning("volumes: %s: label '%s' makes no name, left alone", d->name, label);
+    else if (why[0])
+        log_warning("volumes: %s: '%s' cannot be mounted: %s; left alone", d->name, label, why);
     else
         mount_volume(d, label + strlen(MARK));
 }
