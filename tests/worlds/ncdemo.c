@@ -64,7 +64,7 @@ int main(void) {
         for (int i = 0; i < 8; i++)
             init_pair(i + 1, i, i == 0 ? COLOR_WHITE : COLOR_BLACK);
     }
-    mvprintw(0, 0, "ncurses %s on %s, %d x %d; q quits", curses_version(), termname(), LINES, COLS);
+    mvprintw(0, 0, "%s on %s, %d x %d; q quits", curses_version(), termname(), LINES, COLS);
     wnoutrefresh(stdscr);
     WINDOW *colours = newwin(10, 34, 2, 2), *lines = newwin(10, 30, 2, 40),
            *keys = newwin(3, 68, 14, 2);
