@@ -50,7 +50,7 @@ def volumes(lab):
     with lab.boot(disks=[small, large, foreign]) as m:
         m.check("ls -1 /vmfs/volumes", "large\nsmall")
         for name in ("small", "large"):
-            m.check(f"t_disk /vmfs/volumes/{name} | tail -n 1 | grep ', 0 not ok'", limit=120)
+            m.check(f"/test/t_disk /vmfs/volumes/{name} | tail -n 1 | grep ', 0 not ok'", limit=120)
         m.check("cp /bin/busybox /vmfs/volumes/large/kept && sync")
         m.check("dmesg | grep 'cv:foreign.*left alone'")
         m.check("! mount -t ext2 /dev/hdd /tmp")
