@@ -98,3 +98,8 @@ long sys_personality(uint32_t persona) {
         p->personality = persona;
     return old;
 }
+
+// The C library asks for it at the start of every thread and does without it.
+long sys_rseq(void __user *area, uint32_t size, int flags, uint32_t signature) {
+    return -ENOSYS;
+}
