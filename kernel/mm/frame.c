@@ -12,7 +12,7 @@
 #include "proc/process.h"
 #include "sync/spinlock.h"
 
-#define STOCK_BATCH 16
+#define STOCK_ORDER 4u // filled by a block of 16
 #define STOCK_MAX   64
 #define ZEROED_MAX  64
 
@@ -82,16 +82,25 @@ static bool enough_for(unsigned flags, uint64_t pages) {
     return !(flags & FRAME_USER) || buddy.free_pages >= user_reserve + pages;
 }
 
+// Takes a block of 2^order frames apart into the stock. Interrupts off, frame_lock held.
+static bool stock_add_block(struct frame_stock *s, unsigned order) {
+    uint64_t page = buddy_alloc(&buddy, order, false);
+    if (page == NO_BLOCK)
+        return false;
+    for (uint64_t i = BIT(order); i-- > 0;) { // ascending addresses come out
+        struct frame *f = &FRAMES[page + i];
+        f->kind = FRAME_FREE;
+        f->flags = 0;
+        stock_push(s, f);
+    }
+    return true;
+}
+
 // Interrupts off.
 static bool stock_refill(struct frame_stock *s, unsigned flags) {
     spin_lock(&frame_lock);
-    if (enough_for(flags, STOCK_BATCH))
-        for (unsigned i = 0; i < STOCK_BATCH; i++) {
-            uint64_t page = buddy_alloc(&buddy, 0, false);
-            if (page == NO_BLOCK)
-                break;
-            stock_push(s, &FRAMES[page]);
-        }
+    if (enough_for(flags, BIT(STOCK_ORDER)) && !stock_add_block(s, STOCK_ORDER))
+        (void)stock_add_block(s, 0); // memory is scarce and in pieces
     spin_unlock(&frame_lock);
     return s->top;
 }
