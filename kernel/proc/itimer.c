@@ -8,6 +8,8 @@
 #include "proc/user_time.h"
 #include "syscall/syscall.h"
 
+#define TICK_MAX 10000000ull // ns
+
 void itimer_real_expired(struct timer *t) {
     struct process *p = t->arg;
     spin_lock(&p->signal_lock);
@@ -38,6 +40,7 @@ static void spend(struct process *p, struct cpu_itimer *t, uint64_t ns, int sig)
 
 void process_tick(struct world *w, bool user, uint64_t ns) {
     struct process *p = w->process;
+    ns = MIN(ns, TICK_MAX); // the processor may have been idle since its last tick
     if (!READ_ONCE(p->virtual_timer.left) && !READ_ONCE(p->prof_timer.left))
         return;
     spin_lock(&p->signal_lock);

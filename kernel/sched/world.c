@@ -98,8 +98,24 @@ struct world *world_create_user(struct process *proc, const char *name,
     return w;
 }
 
+// With the slice that w is in. Another world's is read under its run queue's lock, or the time could
+// step back while its processor accounts for the slice.
+static uint64_t run_time(const struct world *w) {
+    struct runqueue *rq = w == current ? NULL : rq_lock_of((struct world *)w);
+    irq_push();
+    uint64_t ticks = w->run_time;
+    if (w->running) {
+        uint64_t now = rdtsc();
+        ticks += now > w->run_since ? now - w->run_since : 0;
+    }
+    irq_pop();
+    if (rq)
+        spin_unlock(&rq->lock);
+    return ticks;
+}
+
 void world_times(const struct world *w, uint64_t *user_ns, uint64_t *system_ns) {
-    uint64_t total = clock_tsc_to_ns(w->run_time);
+    uint64_t total = clock_tsc_to_ns(run_time(w));
     uint64_t ticks = w->ticks_user + w->ticks_system;
     // In units of ticks / 1024, so that the product fits: total is below 2^54 for half a year.
     *user_ns = ticks ? total * (w->ticks_user * 1024 / ticks) / 1024 : total;
