@@ -13,10 +13,35 @@ bool mutex_trylock(struct mutex *m) {
                                        __ATOMIC_RELAXED);
 }
 
+// The owner runs on some processor now. Compares pointers only: it may release the mutex, end and be
+// freed at any moment.
+static bool owner_runs(const struct world *owner) {
+    for (unsigned i = 0; i < cpu_count; i++)
+        if (READ_ONCE(cpus[i]->world) == owner)
+            return true;
+    return false;
+}
+
+// Most mutexes are held for less time than a switch takes: while the owner runs, waiting awake is
+// cheaper. 1000 rounds are some microseconds.
+static bool spin_for(struct mutex *m) {
+    for (unsigned i = 0; i < 1000; i++) {
+        struct world *owner = READ_ONCE(m->owner);
+        if (!owner && mutex_trylock(m))
+            return true;
+        if (owner && !owner_runs(owner))
+            return false;
+        cpu_relax();
+    }
+    return false;
+}
+
 void mutex_lock(struct mutex *m) {
     if (likely(mutex_trylock(m)))
         return;
     ASSERTF(m->owner != current, "mutex locked twice by the same world");
+    if (cpu_count > 1 && spin_for(m))
+        return;
     struct waiter w = {.exclusive = true};
     for (;;) {
         waitq_prepare(&m->waiters, &w, false);
