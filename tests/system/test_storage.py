@@ -54,7 +54,7 @@ def volumes(lab):
         m.check("cp /bin/busybox /vmfs/volumes/large/kept && sync")
         m.check("dmesg | grep 'cv:foreign.*left alone'")
         m.check("! mount -t ext2 /dev/hdd /tmp")
-        m.com1.send("poweroff\n")
+        m.com1.send("poweroff -f\n")
         m.powers_off(60)
     for path in (small, large):
         tool(SBIN + "e2fsck", "-fn", path)
