@@ -19,6 +19,7 @@ make test, "all" in make test-all, "soak" in make soak. cost: expected seconds, 
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -34,6 +35,7 @@ from emu.shell import Shell  # noqa: E402
 BUILD = Path(os.environ.get("BUILD", "build"))
 BUILD = BUILD if BUILD.is_absolute() else TOP / BUILD
 PROMPT = r"# $"
+LOGLEVEL = 4                     # warnings and worse: no chatter amid the output of commands
 PANIC = re.compile(r"^Chronovisor \S+ has stopped\.", re.MULTILINE)
 tests = []                       # everything the decorators saw
 _iso_lock = threading.Lock()
@@ -128,6 +130,8 @@ def iso_for(boot):
         cmdline = boot.cmdline
         if boot.linux:
             cmdline += " console=tty0 console=ttyS0 mitigations=off quiet rdinit=/sbin/init"
+        elif "loglevel=" not in cmdline:
+            cmdline = f"{cmdline} loglevel={LOGLEVEL}".strip()
         key = hashlib.sha1(f"{cmdline}\0{boot.extra}".encode()).hexdigest()[:12]
         iso = BUILD / "test-iso" / f"{key}.iso"
         newest = max(kernel.stat().st_mtime, initrd.stat().st_mtime)
@@ -192,7 +196,9 @@ class Lab:
         """Starts a machine with the image that `boot` describes; the emulator is the test's."""
         boot = replace(boot or self.test.boot, emu=self.test.boot.emu)
         iso = str(iso_for(boot))
-        place = {"boot_disk": iso} if usb else {"iso": iso}
+        if usb:
+            iso = shutil.copy(iso, self.folder / "stick.img")     # a disk can be written to
+        place = {"boot_disk": str(iso)} if usb else {"iso": iso}
         machine = Machine(emu=boot.emu, cpus=boot.cpus, mem=boot.mem, disks=list(disks),
                           log_dir=str(self.folder), **place, **more)
         with start(machine) as running:

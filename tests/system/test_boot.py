@@ -54,7 +54,7 @@ def usb_stick(lab):
 @machine_test(emus=("bochs", "qemu"))
 def first_program_ends(lab):
     """Its exit status is reported, then the machine switches itself off."""
-    with lab.boot(Boot(cmdline="init=/bin/sh console=ttyS0")) as m:
+    with lab.boot(Boot(cmdline="init=/bin/sh console=ttyS0 loglevel=6")) as m:
         m.com1.send("exit 7\n")
         m.com1.expect(r"init exited with status 7$", 30)
         m.powers_off(60)

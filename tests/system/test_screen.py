@@ -27,8 +27,9 @@ def full_screen_programs(lab):
         m.wait_screen(r"^Mem:", 30)
         save(m, lab, "top")
         m.type_keys("q")
+        m.wait_screen(r"# *$", 30)
         m.type_keys("vi /etc/inittab\n")
-        screen = m.wait_screen(r"/etc/inittab", 30)
+        screen = m.wait_screen(r"- /etc/inittab", 30)
         if not screen.lines()[0].startswith("# busybox init"):
             raise Failure("vi does not show the file:\n" + screen.text())
         save(m, lab, "vi")

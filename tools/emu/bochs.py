@@ -31,7 +31,7 @@ class Bochs(Running):
         program = shutil.which("bochs-bin") or shutil.which("bochs")
         if not program:
             raise EmuError("bochs: not installed; tools/deps emu installs it")
-        self._rfb = None
+        self._rfb, self._ready = None, False
         self._prompt = threading.Condition()
         self._output = ""
         (self.work / "bochsrc").write_text(self._configuration())
@@ -101,12 +101,23 @@ class Bochs(Running):
             text, self._output = self._output, ""
         return text
 
+    def _interrupt(self):
+        """Makes the debugger prompt. A signal that meets a "c" on its way is lost: sent again."""
+        for _ in range(20):
+            os.kill(self.process.pid, signal.SIGINT)   # before "Next at t=0" it would end Bochs
+            try:
+                return self._wait_prompt(1)
+            except EmuError:
+                if not self.alive():
+                    raise
+        raise EmuError("bochs: its debugger does not answer", self)
+
     def debugger(self, *commands):
         """Stops the machine, gives commands to Bochs's debugger, goes on; returns the answers."""
         with self._prompt:
-            self._output = ""
-        os.kill(self.process.pid, signal.SIGINT)
-        self._wait_prompt()
+            self._prompt.wait_for(lambda: "Next at t=0" in self._output or self._ready, 20)
+            self._ready, self._output = True, ""
+        self._interrupt()
         answers = []
         for command in commands:
             self._type(command)
