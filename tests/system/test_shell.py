@@ -67,8 +67,8 @@ def sort_numbers(m, count):
 
 
 @shell_test(emus=BOTH)
-def sort_a_megabyte(m):
-    sort_numbers(m, 150_000)
+def sort_numbers_by_value(m):
+    sort_numbers(m, 30_000)
 
 
 @shell_test(Boot(mem=512), emus=BOTH, level="all", cost=60)
