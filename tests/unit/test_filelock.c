@@ -15,9 +15,9 @@
 
 static unsigned char held[OWNERS][BYTES]; // 0, 1: shared, 2: exclusive
 
-static bool free_for(int owner, int from, int to, int kind) {
-    for (int o = 0; o < OWNERS; o++)
-        for (int b = from; b < to && o != owner; b++)
+static bool free_for(unsigned owner, unsigned from, unsigned to, int kind) {
+    for (unsigned o = 0; o < OWNERS; o++)
+        for (unsigned b = from; b < to && o != owner; b++)
             if (held[o][b] && (kind == 2 || held[o][b] == 2))
                 return false;
     return true;
@@ -27,7 +27,8 @@ static void random_records(void **state) {
     struct file *f = file_open("/locked", O_CREAT | O_RDWR, 0600);
     srand(3);
     for (int i = 0; i < 100000; i++) {
-        int owner = rand() % OWNERS, from = rand() % BYTES, to = from + 1 + rand() % (BYTES - from);
+        unsigned owner = rand() % OWNERS, from = rand() % BYTES;
+        unsigned to = from + 1 + rand() % (BYTES - from);
         int kind = rand() % 3; // unlock, shared, exclusive
         struct flock l = {.l_type = kind == 0   ? F_UNLCK
                                     : kind == 1 ? F_RDLCK
@@ -49,7 +50,7 @@ static void random_records(void **state) {
             memset(held[owner], 0, BYTES);
         }
     }
-    for (int o = 0; o < OWNERS; o++)
+    for (unsigned o = 0; o < OWNERS; o++)
         locks_release_owner(f->inode, (void *)(long)((o + 1) << 12));
     file_put(f);
     name_unlink(NULL, "/locked");
