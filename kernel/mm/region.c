@@ -15,7 +15,7 @@ static bool counts_as_data(const struct region *r) {
 }
 
 static void account(struct region *r, int sign) {
-    uint64_t pages = region_pages(r) * sign;
+    int64_t pages = (int64_t)region_pages(r) * sign;
     r->space->pages_virtual += pages;
     if (counts_as_data(r))
         r->space->pages_data += pages;
