@@ -34,8 +34,10 @@ class Bochs(Running):
         self._rfb, self._ready = None, False
         self._prompt = threading.Condition()
         self._output = ""
+        self._locks = []
         (self.work / "bochsrc").write_text(self._configuration())
-        (self.work / "debugger").write_text("c\n")
+        stop = f"pb {machine.break_at:#x}\n" if machine.break_at is not None else ""
+        (self.work / "debugger").write_text(stop + "c\n")
         try:
             self.spawn([program, "-q", "-f", "bochsrc", "-rc", "debugger"],
                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -74,6 +76,8 @@ class Bochs(Running):
         disks = ([m.boot_disk] if m.boot_disk else []) + list(m.disks)
         if len(disks) > len(places):
             raise EmuError(f"bochs: {len(disks)} disks do not fit on two IDE channels")
+        self._locks = [Path(os.path.abspath(disk) + ".lock") for disk in disks]
+        self._remove_locks()                     # a Bochs that was killed leaves them
         for place, disk in zip(places, disks):
             lines.append(f"{place}: type=disk, mode=flat, path={os.path.abspath(disk)}, cylinders=0")
         lines.append("boot: " + ("cdrom" if m.iso else "disk"))
@@ -125,6 +129,17 @@ class Bochs(Running):
         self._type("c")
         return answers
 
+    def break_time(self, limit=60):
+        """Waits for the machine to reach break_at and lets it go on; returns the instructions that
+        it had executed by then, which with one processor is its TSC."""
+        text = self._wait_prompt(limit)
+        times = re.findall(r"^Next at t=(\d+)", text, re.MULTILINE)
+        self._type("d 1")
+        self._wait_prompt()
+        self._type("c")
+        self._ready = True
+        return int(times[-1])
+
     def _type(self, command):
         self.process.stdin.write(command.encode() + b"\n")
         self.process.stdin.flush()
@@ -160,7 +175,12 @@ class Bochs(Running):
         said = [line for line in self.log().splitlines() if re.match(r"\d+[pe]\[", line)]
         return super().emulator_errors()[-3:] + said[-5:]
 
+    def _remove_locks(self):
+        for lock in self._locks:
+            lock.unlink(missing_ok=True)
+
     def release(self):
+        self._remove_locks()
         if self._rfb:
             self._rfb.close()
         if self.process and self.process.stdin:

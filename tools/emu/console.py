@@ -98,7 +98,7 @@ class Console:
                     self.changed.wait_for(lambda: self.closed, 2)     # the report's other lines
                     raise EmuError(f"{self.name}: VMkernel panicked; expected {regex.pattern!r}",
                                    self.machine)
-                if self.closed:
+                if self.closed or self._never_connected():
                     raise MachineEnded(
                         f"{self.name}: the machine ended; expected {regex.pattern!r}", self.machine)
                 left = deadline - time.monotonic()
@@ -108,6 +108,10 @@ class Console:
                 self.changed.wait(min(left, 1.0))
                 if len(text) > 100_000:    # do not scan a flood anew for every packet
                     self.changed.wait_for(lambda: self.closed, min(left, 0.2))
+
+    def _never_connected(self):
+        """The emulator ended before it opened this line."""
+        return self._peer is None and self.machine is not None and not self.machine.alive()
 
     def pending(self):
         """Text that arrived and was not consumed yet."""

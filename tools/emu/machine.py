@@ -31,6 +31,7 @@ class Machine:
     cpu_model: str = None           # None: the emulator's default here
     icount: bool = False            # QEMU: TSC counts instructions
     time0: str = None               # None: the RTC starts with the workstation's time (UTC), else seconds since 1970
+    break_at: int = None            # Bochs: stops there once, a physical address; see break_time()
     log_dir: str = None             # where console logs stay; None: nowhere
     options: list = field(default_factory=list)  # extra lines of bochsrc, or arguments of QEMU
 
