@@ -37,6 +37,8 @@ noreturn void kernel_main(uint32_t magic, uint64_t info) {
     tty_init();
     drivers_init();
     volumes_init();
+    if (vmm_init)
+        vmm_init();
     if (cmdline_has("panic"))
         panic_test(cmdline_get("panic", 0)); // shows what a report looks like
     start_first_program();

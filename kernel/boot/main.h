@@ -21,6 +21,7 @@ void tty_init(void);             // tty/: /dev/tty, ptmx; drivers' terminals
 void drivers_init(void);         // drivers/: RTC, 8250, VGA, PS/2, PCI, IDE
 void volumes_init(void);         // block/, fs/ext2: our volumes under /vmfs/volumes
 void proc_init(void);            // proc/: pid tables, /proc entries of its own
+__attribute__((weak)) void vmm_init(void); // vmm/: virtualization; absent in a kernel without it
 void banner_print(void);         // boot/: what this machine is and has
 noreturn void kernel_main(uint32_t magic, uint64_t info);
 // Called on each further processor once its own state is set up (cpu/smp.c): joins the scheduler.
