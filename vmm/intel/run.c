@@ -1,0 +1,132 @@
+// One passage through the guest: what must be in the VMCS, the entry, the exit.
+#include "cpu/x86.h"
+#include "sched/world.h"
+#include "vmm/clock.h"
+#include "vmm/intel/vmx.h"
+
+static void set_controls(struct vcpu *v, uint32_t intercepts) {
+    struct vmx_vcpu *x = vmx_of(v);
+    static const struct {
+        uint32_t intercept, primary, secondary;
+    } map[] = {
+        {INTERCEPT_IRQ_WINDOW, CPU_IRQ_WINDOW, 0},
+        {INTERCEPT_NMI_WINDOW, CPU_NMI_WINDOW, 0},
+        {INTERCEPT_RDTSC, CPU_RDTSC, 0},
+        {INTERCEPT_RAND, 0, CPU2_RDRAND | CPU2_RDSEED},
+        {INTERCEPT_PAUSE, CPU_PAUSE, 0},
+        {INTERCEPT_STEP, CPU_MONITOR_TRAP, 0},
+        {INTERCEPT_DESCRIPTORS, 0, CPU2_DESCRIPTORS},
+        {INTERCEPT_CR3, CPU_CR3_LOAD, 0},
+    };
+    uint32_t primary = vmx_controls.primary, secondary = vmx_controls.secondary;
+    if (intercepts)
+        for (unsigned i = 0; i < ARRAY_SIZE(map); i++)
+            if (intercepts & map[i].intercept) {
+                primary |= map[i].primary & vmx_controls.primary_may;
+                secondary |= map[i].secondary & vmx_controls.secondary_may;
+            }
+    if (primary != x->primary)
+        vmcs_write32(v, PRIMARY_CONTROLS, x->primary = primary);
+    if (secondary != x->secondary)
+        vmcs_write32(v, SECONDARY_CONTROLS, x->secondary = secondary);
+    uint32_t exceptions = EXCEPTIONS_ALWAYS;
+    if (v->guest_debug.control & KVM_GUESTDBG_USE_SW_BP)
+        exceptions |= 1u << 3;
+    if (intercepts &
+        INTERCEPT_PRESENT_FAULTS) // which of them: PAGE_FAULT_ERROR_MASK in vmcs_init.c
+        exceptions |= 1u << 14;
+    if (exceptions != x->exception_bitmap)
+        vmcs_write32(v, EXCEPTION_BITMAP, x->exception_bitmap = exceptions);
+}
+
+// Host registers that an exit loads and that may differ from world to world.
+static void set_host_state(struct vcpu *v) {
+    struct vmx_vcpu *x = vmx_of(v);
+    uint64_t cr3 = read_cr3(), cr4 = read_cr4(), fs = current->fs_base;
+    if (cr3 != x->host_cr3)
+        vmcs_write_natural(v, HOST_CR3, x->host_cr3 = cr3);
+    if (cr4 != x->host_cr4)
+        vmcs_write_natural(v, HOST_CR4, x->host_cr4 = cr4);
+    if (fs != x->host_fs_base)
+        vmcs_write_natural(v, HOST_FS_BASE, x->host_fs_base = fs);
+}
+
+// The timer counts down once every 2^shift TSC ticks and exits at 0. In Bochs a value of n lets n - 1
+// instructions pass (measured; 0 and 1 let none), so exactly `ticks` pass with ticks + 1.
+static void set_timer(struct vcpu *v, uint64_t ticks) {
+    uint64_t value = (ticks >> vmx_controls.timer_shift) + 1;
+    vmcs_write32(v, PREEMPTION_TIMER, MIN(value, UINT32_MAX));
+}
+
+static void set_virtual_tsc(struct vcpu *v) {
+    struct vmx_passage *p = &vmx_of(v)->passage;
+    if (v->chrono->control & CHRONO_VTIME) {
+        p->tsc_base = v->chrono->vtime_base + v->count - vmm_clock.ticks_before_guest;
+        p->tsc_mask = UINT64_MAX;
+    } else {
+        p->tsc_base = v->tsc_offset;
+        p->tsc_mask = 0;
+    }
+}
+
+// The host uses no breakpoints and its DR7 is off after an exit, so the guest's addresses may stay in
+// the registers until another vCPU's come. MOV DR and #DB exit: v->dr[] and dr6 are always current.
+static void load_breakpoints(struct vcpu *v) {
+    __asm__ volatile("mov %0, %%dr0" ::"r"(v->hw_dr[0]));
+    __asm__ volatile("mov %0, %%dr1" ::"r"(v->hw_dr[1]));
+    __asm__ volatile("mov %0, %%dr2" ::"r"(v->hw_dr[2]));
+    __asm__ volatile("mov %0, %%dr3" ::"r"(v->hw_dr[3]));
+}
+
+// The entry was refused: nothing of it took place.
+static void entry_failed(struct vcpu *v) {
+    struct vmx_vcpu *x = vmx_of(v);
+    if (x->injecting) {
+        v->event = x->event_before;
+        vmcs_write32(v, ENTRY_INTERRUPTION_INFO, 0);
+    }
+}
+
+// Events that are the host's, whose handlers expect to be entered with interrupts off. An NMI exit
+// leaves NMIs blocked as its delivery would; the handler's IRET unblocks them (SDM vol. 3, "Changes to
+// Instruction Behavior in VMX Non-Root Operation" and "Loading Host State").
+static void host_events(struct vm_exit *e) {
+    if (e->kind == EXIT_NMI)
+        __asm__ volatile("int $2" ::: "memory");
+    bool during_entry = e->kind == EXIT_ENTRY_FAILED && (e->raw_reason & 0xffff) == 41;
+    if ((e->kind == EXIT_EXCEPTION && e->exception.vector == 18) || during_entry)
+        __asm__ volatile("int $18" ::: "memory");
+}
+
+void vmx_run(struct vcpu *v, uint32_t intercepts, uint64_t ticks, struct vm_exit *e) {
+    struct vmx_vcpu *x = vmx_of(v);
+    set_controls(v, intercepts);
+    vmx_inject(v);
+    if (v->dirty)
+        vmx_write_dirty(v);
+    set_host_state(v);
+    set_timer(v, ticks);
+    set_virtual_tsc(v);
+    if (v->cr2 != read_cr2())
+        write_cr2(v->cr2);
+    if (unlikely(v->hw_dr7 & 0xff))
+        load_breakpoints(v);
+
+    v->costs.exits++;
+    if (unlikely(vmx_enter(v->gpr, &x->passage))) {
+        *e = (struct vm_exit){.kind = EXIT_ENTRY_FAILED,
+                              .qualification = vmcs_read32(v, INSTRUCTION_ERROR)};
+        entry_failed(v);
+        return;
+    }
+    v->stale = PART_ALL;
+    v->cr2 = read_cr2();
+    vmx_decode_exit(v, vmx_save_vectoring(v), e);
+    if (unlikely(e->kind == EXIT_ENTRY_FAILED)) {
+        entry_failed(v);
+    } else {
+        x->passage.launched = 1;
+        v->count += x->passage.tsc_out - x->passage.tsc_in - vmm_clock.passage_ticks;
+    }
+    host_events(e);
+}

@@ -1,0 +1,91 @@
+// A new VMCS: everything that stays as it is over the life of a vCPU, and the host state.
+#include "cpu/gdt.h"
+#include "cpu/msr.h"
+#include "cpu/x86.h"
+#include "sched/world.h"
+#include "vmm/intel/vmx.h"
+
+static void init_controls(struct vcpu *v) {
+    struct vmx_vcpu *x = vmx_of(v);
+    const struct vmx_controls *c = &vmx_controls;
+    x->primary = c->primary;
+    x->secondary = c->secondary;
+    x->exception_bitmap = EXCEPTIONS_ALWAYS;
+    vmcs_write32(v, PIN_CONTROLS, c->pin);
+    vmcs_write32(v, PRIMARY_CONTROLS, c->primary);
+    vmcs_write32(v, SECONDARY_CONTROLS, c->secondary);
+    vmcs_write32(v, EXIT_CONTROLS, c->exit);
+    vmcs_write32(v, ENTRY_CONTROLS, c->entry);
+    vmcs_write32(v, EXCEPTION_BITMAP, x->exception_bitmap);
+    // Where bit 14 of the bitmap is set: faults on present pages alone (error code bit 0).
+    vmcs_write32(v, PAGE_FAULT_ERROR_MASK, 1);
+    vmcs_write32(v, PAGE_FAULT_ERROR_MATCH, 1);
+    vmcs_write32(v, CR3_TARGET_COUNT, 0);
+    vmcs_write32(v, EXIT_MSR_STORE_COUNT, 0);
+    vmcs_write32(v, EXIT_MSR_LOAD_COUNT, 0);
+    vmcs_write32(v, ENTRY_MSR_LOAD_COUNT, 0);
+    vmcs_write32(v, ENTRY_INTERRUPTION_INFO, 0);
+    vmcs_write64(v, MSR_BITMAP, virt_to_phys(x->msr_bitmap));
+    vmcs_write64(v, VMCS_LINK_POINTER, UINT64_MAX);
+    // EPTP: write-back (6), walk of 4 levels (3 << 3), accessed and dirty bits where they exist.
+    bool ad = c->ept_vpid & BIT(21);
+    vmcs_write64(v, EPT_POINTER, v->vm->root | 6 | 3 << 3 | (ad ? BIT(6) : 0));
+    if (c->secondary & CPU2_VPID)
+        vmcs_write16(v, VPID, x->vpid);
+}
+
+// What is the same on every processor and for every world.
+static void init_host_constants(struct vcpu *v) {
+    vmcs_write_natural(v, HOST_CR0, read_cr0());
+    vmcs_write16(v, HOST_CS_SELECTOR, KERNEL_CS);
+    vmcs_write16(v, HOST_SS_SELECTOR, KERNEL_DS);
+    vmcs_write16(v, HOST_DS_SELECTOR, 0);
+    vmcs_write16(v, HOST_ES_SELECTOR, 0);
+    vmcs_write16(v, HOST_FS_SELECTOR, 0);
+    vmcs_write16(v, HOST_GS_SELECTOR, 0);
+    vmcs_write16(v, HOST_TR_SELECTOR, GDT_TSS);
+    vmcs_write64(v, HOST_PAT, rdmsr(MSR_PAT));
+    vmcs_write64(v, HOST_EFER, rdmsr(MSR_EFER));
+    vmcs_write32(v, HOST_SYSENTER_CS, 0);
+    vmcs_write_natural(v, HOST_SYSENTER_ESP, 0);
+    vmcs_write_natural(v, HOST_SYSENTER_EIP, 0);
+    vmcs_write_natural(v, HOST_RIP, (uint64_t)vmx_exit_point);
+}
+
+void vmx_vmcs_init(struct vcpu *v) {
+    init_controls(v);
+    init_host_constants(v);
+    v->stale = 0;
+    v->dirty = PART_ALL;
+}
+
+struct packed table_register {
+    uint16_t limit;
+    uint64_t base;
+};
+
+// With limit 0xffff user programs could load selectors from what lies behind the GDT. Nothing can be
+// reached behind the IDT, whose 256 vectors are all there are, but SIDT would tell.
+void vmx_restore_table_limits(void) {
+    const struct cpu_arch *arch = this_cpu()->arch;
+    struct table_register gdt = {sizeof(arch->gdt) - 1, (uint64_t)arch->gdt}, idt;
+    __asm__ volatile("lgdt %0" ::"m"(gdt));
+    __asm__ volatile("sidt %0" : "=m"(idt));
+    idt.limit = 256 * 16 - 1;
+    __asm__ volatile("lidt %0" ::"m"(idt));
+}
+
+// What belongs to this processor: at every move of the vCPU.
+void vmx_write_host_state(struct vcpu *v) {
+    struct table_register gdt, idt;
+    __asm__ volatile("sgdt %0" : "=m"(gdt));
+    __asm__ volatile("sidt %0" : "=m"(idt));
+    vmcs_write_natural(v, HOST_GDTR_BASE, gdt.base);
+    vmcs_write_natural(v, HOST_IDTR_BASE, idt.base);
+    vmcs_write_natural(v, HOST_TR_BASE, (uint64_t)this_cpu()->tss);
+    vmcs_write_natural(v, HOST_GS_BASE, (uint64_t)this_cpu());
+    struct vmx_vcpu *x = vmx_of(v);
+    x->host_cr3 = x->host_cr4 = 0; // written before the next entry
+    x->host_fs_base = UINT64_MAX;
+    x->passage.host_rsp = 0;
+}

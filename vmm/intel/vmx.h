@@ -1,0 +1,71 @@
+// What the files of vmm/intel share.
+#pragma once
+#include "vmm/intel/controls.h"
+#include "vmm/intel/vmcs.h"
+#include "vmm/vendor.h"
+#include "vmm/x86.h"
+
+// MSRs that the VMCS does not switch, in the order of msrs.c's table.
+enum { SWITCHED_MSRS = 6 };
+struct vmx_msrs {
+    uint64_t value[SWITCHED_MSRS];
+};
+
+// Exceptions that exit always. #DB and #AC: a guest can make them recur without end during their own
+// delivery (CVE-2015-8104, CVE-2015-5307), and #DB is how debuggers work; #MC is the host's.
+#define EXCEPTIONS_ALWAYS (1u << 18 | 1u << 17 | 1u << 1)
+
+// Frame of a passage through the guest; offsets are entry.S's.
+struct vmx_passage {
+    uint64_t host_rsp; // last written to the VMCS
+    uint64_t tsc_base, tsc_mask, tsc_in, tsc_out, launched;
+};
+
+struct vmx_vcpu {
+    struct vmx_passage passage;
+    paddr_t vmcs;     // region
+    void *msr_bitmap; // 4 KB
+    uint16_t vpid;
+    bool msrs_loaded;     // the guest's SYSCALL MSRs and the like are in the processor
+    struct vmx_msrs msrs; // the values of them that are there
+    bool injecting;       // this entry delivers an event; event_before: what was to be delivered
+    __typeof__(((struct vcpu *)0)->event) event_before;
+    // What the VMCS holds, so that only changes are written.
+    uint32_t primary, secondary, exception_bitmap;
+    uint64_t host_cr3, host_cr4, host_fs_base;
+};
+static inline struct vmx_vcpu *vmx_of(struct vcpu *v) {
+    return v->arch;
+}
+
+uint64_t vmx_enter(uint64_t gpr[16], struct vmx_passage *p); // entry.S
+extern const char vmx_exit_point[];
+
+// state.c: guest registers, VMCS to struct vcpu and back.
+void vmx_sync(struct vcpu *v, uint32_t parts);
+void vmx_write_dirty(struct vcpu *v);
+// msrs.c. Interrupts off, by the world that runs the vCPU.
+void vmx_load_guest_msrs(struct vcpu *v);
+void vmx_msrs_changed(struct vcpu *v); // software wrote some of them: those in use follow
+void vmx_read_kernel_gs_base(struct vcpu *v);
+void vmx_vcpu_put(struct vcpu *v);
+// run.c
+void vmx_run(struct vcpu *v, uint32_t intercepts, uint64_t ticks, struct vm_exit *e);
+// inject.c: events into the entry, and interrupted deliveries back into v->event.
+void vmx_inject(struct vcpu *v);
+bool vmx_save_vectoring(struct vcpu *v); // true: a delivery was interrupted
+// exits.c: the hardware's exit information into the neutral record.
+void vmx_decode_exit(struct vcpu *v, bool vectoring, struct vm_exit *e);
+// vmcs_init.c: a new VMCS, current on this processor, with all constant fields.
+void vmx_vmcs_init(struct vcpu *v);
+void vmx_write_host_state(struct vcpu *v);
+// An exit leaves limit 0xffff in GDTR and IDTR; sets those of this processor again.
+void vmx_restore_table_limits(void);
+// check.c: walks the SDM's entry checks; names field, value and rule.
+int vmx_explain(struct vcpu *v, char *buf, size_t size);
+// invalidate.c: INVEPT and INVVPID where translations changed (SDM vol. 3, "Caching Translation Information").
+void vmx_flush_stage2(struct vm *vm, paddr_t root); // on all processors
+void vmx_flush_guest(struct vcpu *v);               // this vCPU's, on this processor
+void vmx_flush_vpid(uint16_t vpid);
+// ept.c
+extern const struct stage2_format ept_format;
