@@ -1,0 +1,47 @@
+// What a virtual machine consists of, from a configuration file and the command line (docs/man/vmx.md).
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONFIG_MAX_DISKS  8
+#define CONFIG_MAX_SERIAL 2
+
+enum disk_interface { DISK_VIRTIO, DISK_IDE };
+
+struct config_disk {
+    char *path;
+    char *overlay; // file that receives what the guest writes; NULL: the disk itself
+    enum disk_interface interface;
+    bool read_only;
+};
+
+struct config {
+    char *name;     // of the VM, in messages
+    uint64_t memory; // bytes
+    unsigned cpus;
+    char *kernel, *initrd, *append; // NULL: none
+    struct config_disk disks[CONFIG_MAX_DISKS];
+    unsigned disk_count;
+    char *serial[CONFIG_MAX_SERIAL]; // "stdio", "null", "file:PATH", "pty"; output.h
+    char *console;  // of virtio-console, the same; NULL: no such device
+    char *debug;    // where ports 0xe9 and 0x402 go, the same
+    char *log;      // file for messages; NULL: standard error
+    bool acpi;      // give the guest ACPI tables
+    bool pci;       // have a PCI bus and what is on it
+    bool reboot;    // a reset starts the guest again (else it ends the VM)
+    bool verbose;
+};
+
+// Defaults: 256 MB, one CPU, first serial port on the terminal.
+void config_init(struct config *c);
+void config_free(struct config *c);
+// Sets one key as a line `key = value` of a file does. 0, or -EINVAL with a sentence in `error`.
+int config_set(struct config *c, const char *key, const char *value, char *error, size_t size);
+// Parses a file's text; `name` is for messages. 0, or -EINVAL with "name:line: what" in `error`.
+int config_parse(struct config *c, const char *name, const char *text, size_t length, char *error,
+                 size_t size);
+// Reads and parses a file. 0, or -errno with a sentence.
+int config_read(struct config *c, const char *path, char *error, size_t size);
+// What does not fit together, at the end. 0, or -EINVAL with a sentence.
+int config_check(const struct config *c, char *error, size_t size);

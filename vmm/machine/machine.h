@@ -1,0 +1,103 @@
+// A virtual machine in one process with one thread: vCPUs, memory, the bus and all devices.
+#pragma once
+#include <linux/kvm.h>
+#include "vmm/extension.h"
+#include "vmm/machine/bus.h"
+#include "vmm/machine/device.h"
+#include "vmm/machine/irq.h"
+#include "vmm/machine/vtime.h"
+
+#define MACHINE_MAX_VCPUS 16
+#define MACHINE_UNCLAIMED 64 // places without a device that are reported
+
+struct config;
+struct inputs;
+struct ioapic;
+struct lapic;
+struct pic;
+struct rtc;
+
+// One vCPU as the machine sees it; vCPUs run one at a time in the machine's thread. (cpu.h)
+struct cpu {
+    struct machine *machine;
+    unsigned index; // also its APIC id
+    int fd;
+    struct kvm_run *run;
+    struct chrono_run *chrono; // NULL under a KVM without our extension
+    struct lapic *lapic;
+    bool halted;           // in HLT: runs again when an interrupt is pending
+    bool waiting_for_sipi; // after INIT: runs again at a start-up IPI
+    bool nmi_pending;
+    bool init_pending, sipi_pending; // arrived, not yet carried out
+    uint8_t sipi_vector;
+    bool access_pending; // a port or memory access is completed by the next KVM_RUN
+};
+
+enum machine_end {
+    MACHINE_RUNNING,
+    MACHINE_POWERED_OFF,
+    MACHINE_RESET,
+    MACHINE_TRIPLE_FAULT,
+    MACHINE_FAILED,
+    MACHINE_QUIT
+};
+
+struct machine {
+    const struct config *config;
+    int kvm_fd, vm_fd;
+    struct cpu cpus[MACHINE_MAX_VCPUS];
+    unsigned cpu_count;
+    struct cpu *current; // whose turn it is
+    // Guest memory: one anonymous mapping, without a guest's view of a0000h..bffffh; below 4 GB up to `low_size` (at most 3 GB), the rest from 4 GB.
+    uint8_t *ram;
+    uint64_t ram_size, low_size;
+    unsigned slot_count; // memory slots of the VM in use
+    struct device *devices;
+    struct device irq_device; // irq.c
+    struct bus_range *ranges[2]; // sorted by base
+    uint64_t unclaimed[2][MACHINE_UNCLAIMED]; // places that were reported (bus.c)
+    unsigned unclaimed_count[2];
+    uint32_t pci_lines[IRQ_PCI_LINES]; // irq.c: sources that assert each PCI interrupt line, a bit per slot
+    // Virtual time (vtime.h): V = anchor + count. `exact`: the VMM counts instructions and stops the guest
+    // at counts; otherwise the count is the host's TSC.
+    bool exact;
+    uint64_t hz, anchor, count;
+    struct vtimer *timers; // armed, sorted by (deadline, order)
+    unsigned timer_count;
+    struct pic *pic;
+    struct ioapic *ioapic;
+    struct rtc *rtc;
+    struct inputs *inputs; // replay/inputs.h
+    enum machine_end end;  // set by devices (power-off, reset); the run loop looks at it
+    int exit_status;       // of vmx after MACHINE_POWERED_OFF; a debug port may set it
+    char end_reason[256];
+};
+
+// Makes the machine that the configuration asks for: opens /dev/kvm, creates memory, vCPUs and devices.
+// NULL after a message.
+struct machine *machine_create(const struct config *config);
+// Power-on state of everything, with the guest loaded. 0, or -errno after a message.
+int machine_power_on(struct machine *m);
+void machine_destroy(struct machine *m);
+// Runs until something ends the machine: the result is also m->end. (run.c)
+enum machine_end machine_run(struct machine *m);
+
+// Host address of [gpa, gpa+n) of guest RAM, NULL when it is not all RAM. For DMA and loaders.
+void *guest_memory(struct machine *m, uint64_t gpa, uint64_t n);
+// memory.c: maps the guest's RAM and tells KVM. 0, or -errno after a message.
+int memory_create(struct machine *m, uint64_t size);
+// Memory that the guest may only read, for option ROMs and BIOS areas outside of RAM; page-aligned. Writes
+// of the guest reach the bus. 0, or -errno.
+int memory_add_rom(struct machine *m, uint64_t gpa, const void *data, uint64_t size);
+// Zeroes RAM and gives its pages back to the host.
+void memory_clear(struct machine *m);
+
+// Ends the run loop at the next stop: how, and a sentence for the user.
+void machine_stop(struct machine *m, enum machine_end end, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+// Messages of the VM for its user (not the guest's console): standard error, prefixed by the VM's name.
+void machine_log(struct machine *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+// The same for what only interests those who look closely (option -v): unclaimed ports and the like.
+void machine_trace(struct machine *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+// A completion that a device promised for V: disks read at the kick into a staging buffer, and the
+// data becomes visible to the guest here, at a stop of virtual time. (vtimer does it.)
