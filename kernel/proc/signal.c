@@ -60,10 +60,10 @@ bool signal_default_ignored(int sig) {
 static bool has_no_effect(struct process *p, struct world *to, int sig) {
     struct world *w = to ? to : p->leader;
     uint64_t handler = p->actions[sig - 1].handler;
-    if (p == init_process && handler == (uint64_t)SIG_DFL)
-        return true; // the first program gets only what it has a handler for
     if (w && ((w->signals.blocked | w->signals.waiting_for) & SIGNAL_BIT(sig)))
-        return false;
+        return false; // the first program's too: it may take them with sigtimedwait
+    if (p == init_process && handler == (uint64_t)SIG_DFL)
+        return true; // otherwise it gets only what it has a handler for
     if (handler == (uint64_t)SIG_DFL)
         return signal_default_ignored(sig);
     return handler == (uint64_t)SIG_IGN && !(SIGNAL_BIT(sig) & SIGNALS_UNMASKABLE);
