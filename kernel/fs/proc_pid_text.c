@@ -12,11 +12,18 @@
 #define TICKS_PER_SEC 100u // of times in /proc (USER_HZ)
 #define TO_TICKS(ns)  ((unsigned long)((ns) / (NSEC_PER_SEC / TICKS_PER_SEC)))
 
-// process_info holds a group list: too large for the stack.
-static struct process_info *get_info(struct process *p) {
+// Of the process (tid 0) or a thread of it. ERR_PTR(-ENOMEM), ERR_PTR(-ESRCH). process_info holds a
+// group list: too large for the stack.
+static struct process_info *get_info(struct process *p, int tid) {
     struct process_info *i = kmalloc(sizeof(*i));
-    if (i)
+    if (!i)
+        return ERR_PTR(-ENOMEM);
+    if (!tid) {
         process_info(p, i);
+    } else if (!process_thread_info(p, tid, i)) {
+        kfree(i);
+        return ERR_PTR(-ESRCH);
+    }
     return i;
 }
 
@@ -41,9 +48,9 @@ static struct sizes get_sizes(struct process *p) {
 }
 
 int pid_stat_show(struct textbuf *b, struct process *p, int tid) {
-    struct process_info *i = get_info(p);
-    if (!i)
-        return -ENOMEM;
+    struct process_info *i = get_info(p, tid);
+    if (IS_ERR(i))
+        return (int)PTR_ERR(i);
     struct sizes n = get_sizes(p);
     text_printf(b, "%d (%s) %c %d %d %d %lu %d 0 ", tid ? tid : i->pid, i->name, i->state, i->ppid,
                 i->pgrp, i->session, (unsigned long)i->tty, i->tty_pgrp);
@@ -74,9 +81,9 @@ static const char *state_name(char state) {
 }
 
 int pid_status_show(struct textbuf *b, struct process *p, int tid) {
-    struct process_info *i = get_info(p);
-    if (!i)
-        return -ENOMEM;
+    struct process_info *i = get_info(p, tid);
+    if (IS_ERR(i))
+        return (int)PTR_ERR(i);
     struct sizes n = get_sizes(p);
     const struct credentials *c = &i->credentials;
     text_printf(b, "Name:\t%s\nState:\t%c (%s)\nTgid:\t%d\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n",
@@ -102,7 +109,11 @@ int pid_statm_show(struct textbuf *b, struct process *p, int tid) {
 }
 
 int pid_comm_show(struct textbuf *b, struct process *p, int tid) {
-    text_printf(b, "%s\n", p->name);
+    struct process_info *i = get_info(p, tid);
+    if (IS_ERR(i))
+        return (int)PTR_ERR(i);
+    text_printf(b, "%s\n", i->name);
+    kfree(i);
     return 0;
 }
 

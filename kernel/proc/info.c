@@ -2,8 +2,6 @@
 #include <linux/resource.h>
 #include <linux/sysinfo.h>
 #include <linux/times.h>
-#include <linux/utsname.h>
-#include "build_id.h"
 #include "cpu/clock.h"
 #include "cpu/percpu.h"
 #include "fs/file.h"
@@ -76,11 +74,8 @@ static void signal_sets(const struct process *p, struct process_info *out) {
     out->shared_pending = p->pending;
 }
 
-// The part of the thread that stands for the process. signal_lock is held.
-static void world_part(const struct process *p, struct process_info *out) {
-    const struct world *w = p->leader;
-    if (!w && !list_empty(&p->worlds))
-        w = list_first(&p->worlds, struct world, process_node);
+// What belongs to one thread. signal_lock is held; NULL: the process has none left.
+static void world_part(const struct process *p, const struct world *w, struct process_info *out) {
     out->state = state_letter(p, w);
     if (!w)
         return;
@@ -122,9 +117,33 @@ void process_info(struct process *p, struct process_info *out) {
     out->exit_code = p->exit_code;
     out->exit_signal = p->exit_signal;
     signal_sets(p, out);
-    world_part(p, out);
+    w = p->leader; // stands for the process
+    if (!w && !list_empty(&p->worlds))
+        w = list_first(&p->worlds, struct world, process_node);
+    world_part(p, w, out);
     spin_unlock(&p->signal_lock);
     spin_unlock(&process_lock);
+}
+
+bool process_thread_info(struct process *p, int tid, struct process_info *out) {
+    struct world *w;
+    bool found = false;
+    process_info(p, out);
+    spin_lock(&p->signal_lock);
+    list_for_each (w, &p->worlds, process_node) {
+        if (w->tid != tid)
+            continue;
+        found = true;
+        world_part(p, w, out);
+        world_times(w, &out->user_time, &out->system_time);
+        memcpy(out->name, w->name, sizeof(out->name));
+        out->min_faults = w->min_faults;
+        out->maj_faults = w->maj_faults;
+        out->switches = w->switches;
+        break;
+    }
+    spin_unlock(&p->signal_lock);
+    return found;
 }
 
 unsigned process_threads(struct process *p, int *ids, unsigned max) {
@@ -209,46 +228,6 @@ long sys_times(void __user *out) {
 
 // ---- the machine ------------------------------------------------------------------------------
 
-static struct new_utsname names = {
-    .sysname = "Linux", // programs compare it; the version says what this is
-    .nodename = "chronovisor",
-    .release = "6.1.0-chronovisor",
-    .version = "VMkernel build " BUILD_ID,
-    .machine = "x86_64",
-    .domainname = "(none)",
-};
-static struct spinlock names_lock = SPINLOCK_INIT;
-
-long sys_uname(void __user *out) {
-    spin_lock(&names_lock);
-    struct new_utsname copy = names;
-    spin_unlock(&names_lock);
-    return copy_to_user(out, &copy, sizeof(copy));
-}
-
-static long set_name(char *name, const char __user *from, int n) {
-    char text[__NEW_UTS_LEN + 1];
-    if (current_process()->euid != 0)
-        return -EPERM;
-    if (n < 0 || n > __NEW_UTS_LEN)
-        return -EINVAL;
-    if (copy_from_user(text, from, (size_t)n))
-        return -EFAULT;
-    text[n] = '\0';
-    spin_lock(&names_lock);
-    strlcpy(name, text, __NEW_UTS_LEN + 1);
-    spin_unlock(&names_lock);
-    return 0;
-}
-
-long sys_sethostname(const char __user *name, int n) {
-    return set_name(names.nodename, name, n);
-}
-
-long sys_setdomainname(const char __user *name, int n) {
-    return set_name(names.domainname, name, n);
-}
-
 long sys_sysinfo(void __user *out) {
     struct memory_stats m;
     memory_stats(&m);
@@ -257,7 +236,6 @@ long sys_sysinfo(void __user *out) {
     s.uptime = (long)(clock_monotonic() / NSEC_PER_SEC);
     s.totalram = m.total * PAGE_SIZE;
     s.freeram = m.free * PAGE_SIZE;
-    s.bufferram = m.cache * PAGE_SIZE;
     s.procs = (uint16_t)thread_count();
     s.mem_unit = 1;
     return copy_to_user(out, &s, sizeof(s));

@@ -11,6 +11,7 @@
 #include "mm/heap.h"
 #include "mm/space.h"
 #include "proc/exec_internal.h"
+#include "proc/info.h"
 #include "proc/limits.h"
 #include "proc/pool.h"
 #include "proc/random.h"
@@ -22,6 +23,7 @@ void proc_init(void) {
     uint64_t now = clock_realtime();
     random_add(&now, sizeof(now));
     pool_init();
+    uname_init();
 }
 
 // /dev/console as standard input, output and error.

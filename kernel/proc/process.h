@@ -157,6 +157,8 @@ struct process_info {
     int exit_code, exit_signal;
 };
 void process_info(struct process *p, struct process_info *out);
+// The same with name, state, times, faults and signals of one of its threads; false: no such thread.
+bool process_thread_info(struct process *p, int tid, struct process_info *out);
 // Thread ids of a process into ids[max]; returns how many there are.
 unsigned process_threads(struct process *p, int *ids, unsigned max);
 // Number of processes alive or zombie, and of threads; pid given out last.
