@@ -10,6 +10,7 @@
 #include "lib/assert.h"
 #include "lib/errno.h"
 #include "lib/log.h"
+#include "lib/string.h"
 #include "sync/spinlock.h"
 
 #define FIRST_DEVICE_VECTOR 0x30 // 0x20-0x2f: what the 8259s might still send
@@ -20,7 +21,7 @@
 struct action {
     irq_handler handler;
     void *arg;
-    const char *name;
+    char name[16]; // a copy: the driver's may be short-lived
     struct action *next; // shares the vector
 };
 
@@ -37,7 +38,10 @@ static bool add_action(unsigned vector, const char *name, irq_handler handler, v
     if (action_count == MAX_ACTIONS)
         return false;
     struct action *a = &actions[action_count++];
-    *a = (struct action){handler, arg, name, vectors[vector]};
+    a->handler = handler;
+    a->arg = arg;
+    strlcpy(a->name, name, sizeof(a->name));
+    a->next = vectors[vector];
     __atomic_store_n(&vectors[vector], a, __ATOMIC_RELEASE);
     return true;
 }

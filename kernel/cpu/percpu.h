@@ -30,6 +30,8 @@ struct cpu {
     void *arch;                 // cpu/ keeps GDT, IST stacks and the like here
     void *vmm;                  // vmm/ keeps its VMXON region and current VMCS here
     uint64_t irq_count[256];    // by vector, for /proc/interrupts
+    uint64_t ticks_user, ticks_system; // timer interrupts in a world, by mode (sched/)
+    uint64_t switches;          // of worlds (sched/)
 };
 
 extern struct cpu *cpus[MAX_CPUS]; // NULL where there is none

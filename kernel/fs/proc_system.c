@@ -2,7 +2,9 @@
 #include "fs/procfs.h"
 #include "boot/boot_info.h"
 #include "boot/version.h"
+#include "block/block.h"
 #include "cpu/clock.h"
+#include "cpu/irq.h"
 #include "cpu/x86.h"
 #include "fs/dentry.h"
 #include "fs/devfs.h"
@@ -54,9 +56,24 @@ static uint64_t idle_ns(const struct cpu *c) {
     return clock_tsc_to_ns(ticks);
 }
 
-static uint64_t busy_ns(const struct cpu *c, uint64_t uptime, uint64_t *idle) {
-    *idle = MIN(idle_ns(c), uptime);
-    return uptime - *idle;
+// Where the time of a processor (or of all) went, in ns.
+struct cpu_times {
+    uint64_t user, system, idle;
+};
+
+static struct cpu_times cpu_times(const struct cpu *c, uint64_t uptime) {
+    struct cpu_times t = {.idle = MIN(idle_ns(c), uptime)};
+    uint64_t busy = uptime - t.idle, user = READ_ONCE(c->ticks_user);
+    uint64_t all = user + READ_ONCE(c->ticks_system);
+    // Samples tell the modes apart. In units of 1/1024, so that the product fits.
+    t.user = all ? busy * (user * 1024 / all) / 1024 : 0;
+    t.system = busy - t.user;
+    return t;
+}
+
+static void show_cpu(struct textbuf *b, const char *name, const struct cpu_times *t) {
+    text_printf(b, "%s %lu 0 %lu %lu 0 0 0 0 0 0\n", name, TO_TICKS(t->user), TO_TICKS(t->system),
+                TO_TICKS(t->idle));
 }
 
 // States of all processes: how many run or want to.
@@ -80,21 +97,27 @@ static unsigned running_count(void) {
 }
 
 static void stat_show(struct textbuf *b, void *arg) {
-    uint64_t uptime = clock_monotonic(), idle, all_idle = 0, all_busy = 0, irqs = 0;
+    uint64_t uptime = clock_monotonic(), irqs = 0, switches = 0;
+    struct cpu_times all = {0, 0, 0}, one;
     for (unsigned i = 0; i < cpu_count; i++) {
-        all_busy += busy_ns(cpus[i], uptime, &idle);
-        all_idle += idle;
+        one = cpu_times(cpus[i], uptime);
+        all.user += one.user;
+        all.system += one.system;
+        all.idle += one.idle;
+        switches += READ_ONCE(cpus[i]->switches);
         for (unsigned v = 0; v < ARRAY_SIZE(cpus[i]->irq_count); v++)
             irqs += cpus[i]->irq_count[v];
     }
-    // Time is not kept apart by mode per processor; all that is not idle is shown as user time.
-    text_printf(b, "cpu  %lu 0 0 %lu 0 0 0 0 0 0\n", TO_TICKS(all_busy), TO_TICKS(all_idle));
+    show_cpu(b, "cpu ", &all);
     for (unsigned i = 0; i < cpu_count; i++) {
-        uint64_t busy = busy_ns(cpus[i], uptime, &idle);
-        text_printf(b, "cpu%u %lu 0 0 %lu 0 0 0 0 0 0\n", i, TO_TICKS(busy), TO_TICKS(idle));
+        char name[16];
+        snprintf(name, sizeof(name), "cpu%u", i);
+        one = cpu_times(cpus[i], uptime);
+        show_cpu(b, name, &one);
     }
-    text_printf(b, "intr %lu\nctxt 0\nbtime %lu\nprocesses %d\nprocs_running %u\nprocs_blocked 0\n",
-                irqs, SECONDS(clock_realtime() - uptime), process_last_pid(), running_count());
+    text_printf(b, "intr %lu\nctxt %lu\nbtime %lu\nprocesses %d\nprocs_running %u\n", irqs,
+                switches, SECONDS(clock_realtime() - uptime), process_last_pid(), running_count());
+    text_printf(b, "procs_blocked 0\n");
 }
 
 static void uptime_show(struct textbuf *b, void *arg) {
@@ -159,6 +182,7 @@ static void interrupts_show(struct textbuf *b, void *arg) {
     for (unsigned i = 0; i < cpu_count; i++)
         text_printf(b, "       CPU%-2u", i);
     for (unsigned v = 32; v < 256; v++) {
+        const char *name = irq_name(v);
         uint64_t sum = 0;
         for (unsigned i = 0; i < cpu_count; i++)
             sum += cpus[i]->irq_count[v];
@@ -167,9 +191,19 @@ static void interrupts_show(struct textbuf *b, void *arg) {
         text_printf(b, "\n%4u:", v);
         for (unsigned i = 0; i < cpu_count; i++)
             text_printf(b, " %11lu", cpus[i]->irq_count[v]);
-        text_printf(b, "  vector");
+        text_printf(b, "  %s", name ? name : "nobody");
     }
     text_printf(b, "\n");
+}
+
+static void show_partition(struct block_device *d, void *arg) {
+    text_printf(arg, "%4u %8u %10lu %s\n", (unsigned)(d->rdev >> 8), (unsigned)(d->rdev & 0xff),
+                (unsigned long)(d->sectors / 2), d->name);
+}
+
+static void partitions_show(struct textbuf *b, void *arg) {
+    text_printf(b, "major minor  #blocks  name\n\n");
+    block_for_each(show_partition, b);
 }
 
 static void mounts_link_show(struct textbuf *b, void *arg) {
@@ -223,6 +257,7 @@ void proc_system_init(void) {
         {"cmdline", cmdline_show, NULL},
         {"cpuinfo", cpuinfo_show, NULL},
         {"interrupts", interrupts_show, NULL},
+        {"partitions", partitions_show, NULL},
         {"filesystems", filesystems_text, NULL},
         {"mounts", mounts_link_show, NULL},
         {"devices", devices_text, NULL},

@@ -104,6 +104,7 @@ void schedule(void) {
     next->running = true;
     next->run_since = prev->run_since;
     next->switches++;
+    c->switches++;
     load_world_state(c, next);
     // lock_depth belongs to the processor and is 2 here (irq_push and the lock), as it is for every
     // world in this place; whether interrupts were on before belongs to the world.
@@ -205,11 +206,12 @@ void sched_arm(uint64_t deadline) {
 
 // Samples in which mode the processor was, for the split of run time into user and system.
 static void tick(struct runqueue *rq, bool user, uint64_t now) {
-    struct world *w = rq->cpu->world;
+    struct cpu *c = rq->cpu;
+    struct world *w = c->world;
     if (user)
-        w->ticks_user++;
-    else
-        w->ticks_system++;
+        w->ticks_user++, c->ticks_user++;
+    else if (w != c->idle)
+        w->ticks_system++, c->ticks_system++;
     if (w->process)
         process_tick(w, user, now - rq->last_tick);
     rq->last_tick = now;
