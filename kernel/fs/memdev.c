@@ -2,7 +2,9 @@
 #include "fs/memdev.h"
 #include "fs/inode.h"
 #include <linux/mman.h>
-#include "cpu/clock.h"
+#include "cpu/irq.h"
+#include "cpu/panic.h"
+#include "cpu/smp.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "proc/random.h"
@@ -85,10 +87,19 @@ static ssize_t random_write(struct file *f, struct uio *u, uint64_t *pos) {
 
 // ---- the kernel log --------------------------------------------------------------------------
 
-// The log may grow in any context, also with locks held that a wake-up takes, so nothing wakes
-// readers at once: kmsg_tick() does, from the writeback world, and readers look again by themselves.
+// The log may grow in any context, also with locks held that a wake-up takes. So a new line sends an
+// interrupt to this very processor, if anybody waits; it comes when no spin lock is held any more.
 static struct waitq kmsg_wait = WAITQ_INIT(kmsg_wait);
-#define KMSG_INTERVAL (NSEC_PER_SEC / 4)
+
+static void new_line(void) {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); // the line is in the log before the look at the queue
+    if (!list_empty(&kmsg_wait.waiters) && !panicking)
+        smp_send(this_cpu()->id, VECTOR_LOG);
+}
+
+static void new_line_interrupt(void *arg) {
+    waitq_wake(&kmsg_wait, POLLIN | POLLRDNORM);
+}
 
 // A read gives the text from where the last one ended; it waits for more when there is none. The
 // file's own position counts bytes since boot.
@@ -103,7 +114,7 @@ static ssize_t kmsg_read(struct file *f, struct uio *u, uint64_t *pos) {
             break;
         if (f->flags & O_NONBLOCK)
             return -EAGAIN;
-        int err = world_sleep_until(clock_monotonic() + KMSG_INTERVAL);
+        int err = wait_event_interruptible(&kmsg_wait, log_end() > f->pos);
         if (err)
             return err;
     }
@@ -129,10 +140,6 @@ static ssize_t kmsg_write(struct file *f, struct uio *u, uint64_t *pos) {
     }
     log_notice("%s", text);
     return all;
-}
-
-void kmsg_tick(void) {
-    waitq_wake(&kmsg_wait, POLLIN | POLLRDNORM);
 }
 
 static unsigned kmsg_poll(struct file *f, struct poll_table *t) {
@@ -167,4 +174,6 @@ void memdev_init(void) {
     dev_register("random", S_IFCHR | 0666, DEV(1, 8), &random_ops, NULL);
     dev_register("urandom", S_IFCHR | 0666, DEV(1, 9), &random_ops, NULL);
     dev_register("kmsg", S_IFCHR | 0644, DEV(1, 11), &kmsg_ops, NULL);
+    irq_set_vector(VECTOR_LOG, "log", new_line_interrupt, NULL);
+    log_set_hook(new_line);
 }

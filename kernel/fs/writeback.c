@@ -1,7 +1,6 @@
 // Dirty pages: which caches have them, writing them back, now and in the background.
 #include "fs/pagecache_internal.h"
 #include "cpu/clock.h"
-#include "fs/memdev.h"
 #include "fs/procfs.h"
 #include "lib/errno.h"
 #include "lib/log.h"
@@ -142,7 +141,6 @@ static void writeback_world(void *arg) {
         next += INTERVAL;
         world_sleep_until(next);
         loadavg_sample();
-        kmsg_tick();
         if (!READ_ONCE(dirty_pages))
             continue;
         int err = pagecache_sync_all();
