@@ -83,6 +83,10 @@ static void file_free(struct file *f) {
         device_put(f->device);
     if (f->dentry)
         dentry_put(f->dentry);
+    if (f->writes)
+        inode_end_write(f->inode);
+    if (f->executes)
+        inode_end_exec(f->inode);
     inode_put(f->inode);
     kfree(f->own_name);
     kfree(f);

@@ -52,6 +52,7 @@ struct file_ops {
 struct file {
     uint32_t refs;
     uint32_t flags; // O_* as opened, later changed by F_SETFL
+    bool writes, executes; // counted in inode->writers
     uint64_t pos;
     struct mutex pos_lock;
     const struct file_ops *ops;

@@ -5,6 +5,7 @@
 #include "fs/pagecache.h"
 #include "lib/errno.h"
 #include "mm/heap.h"
+#include "proc/limits.h"
 
 #define BUCKETS 1024u
 
@@ -151,12 +152,41 @@ int inode_truncate(struct inode *i, uint64_t size) {
         return -EINVAL;
     if (i->sb->read_only)
         return -EROFS;
+    if (size > i->size && size > 0) {
+        ssize_t allowed = file_size_allowed(size - 1, 1);
+        if (allowed < 0)
+            return (int)allowed;
+    }
     mutex_lock(&i->lock);
     int err = i->ops->truncate(i, size);
     if (!err)
         inode_modified(i);
     mutex_unlock(&i->lock);
     return err;
+}
+
+// One more on the side of `step` (1 writers, -1 executions), if nobody is on the other one.
+static int count_use(struct inode *i, int step) {
+    int old = READ_ONCE(i->writers);
+    do {
+        if (old * step < 0)
+            return -ETXTBSY;
+    } while (!__atomic_compare_exchange_n(&i->writers, &old, old + step, true, __ATOMIC_ACQ_REL,
+                                          __ATOMIC_RELAXED));
+    return 0;
+}
+
+int inode_begin_write(struct inode *i) {
+    return count_use(i, 1);
+}
+void inode_end_write(struct inode *i) {
+    __atomic_fetch_sub(&i->writers, 1, __ATOMIC_RELEASE);
+}
+int inode_begin_exec(struct inode *i) {
+    return count_use(i, -1);
+}
+void inode_end_exec(struct inode *i) {
+    __atomic_fetch_add(&i->writers, 1, __ATOMIC_RELEASE);
 }
 
 int inode_may_exec(const struct inode *i) {

@@ -73,6 +73,7 @@ struct inode {
     struct list_node sb_node, hash; // inode_list_lock
     bool evicting;                  // inode_list_lock
     struct inode_locks *locks;      // record locks and flock (fs/lock.c); allocated once
+    int writers;                    // atomic: open for writing (> 0) or executed (< 0), regular files
     void *fifo, *socket;            // ipc's
     void *data;                     // the file system's
 };
@@ -150,6 +151,12 @@ void inode_modified(struct inode *i);
 void inode_modified_names(struct inode *i);
 // Changes the size of a regular file with all that belongs to it. 0 or -errno. Sleeps; lock not held.
 int inode_truncate(struct inode *i, uint64_t size);
+// A regular file is written or executed, not both at a time. 0 or -ETXTBSY; each success is undone by
+// inode_end_write() or inode_end_exec(). Any context.
+int inode_begin_write(struct inode *i);
+void inode_end_write(struct inode *i);
+int inode_begin_exec(struct inode *i);
+void inode_end_exec(struct inode *i);
 // May a program be executed from it: 0, or -EACCES (not a regular file, no x bit).
 int inode_may_exec(const struct inode *i);
 // The root of a file system; takes over the reference to i. NULL: out of memory.

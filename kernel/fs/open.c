@@ -58,8 +58,20 @@ static int check(struct inode *i, int flags) {
     return 0;
 }
 
+// Regular files: a running program cannot be written, nor a file that is being written executed.
+static int count_use(struct file *f, struct inode *i, int flags, bool exec) {
+    int err = 0;
+    if (!S_ISREG(i->mode))
+        return 0;
+    if (exec)
+        f->executes = !(err = inode_begin_exec(i));
+    else if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC))
+        f->writes = !(err = inode_begin_write(i));
+    return err;
+}
+
 // Opens an inode that was found and checked. ERR_PTR.
-static struct file *open_dentry(struct dentry *d, int flags) {
+static struct file *open_dentry(struct dentry *d, int flags, bool exec) {
     struct inode *i = d->inode;
     const struct file_ops *ops = i->file_ops ? i->file_ops : &no_ops;
     struct device *device = NULL;
@@ -78,7 +90,9 @@ static struct file *open_dentry(struct dentry *d, int flags) {
         return f;
     }
     f->device = device;
-    int err = ops->open ? ops->open(i, f) : 0;
+    int err = count_use(f, i, flags, exec);
+    if (!err && ops->open)
+        err = ops->open(i, f);
     if (!err && (flags & O_TRUNC) && S_ISREG(i->mode))
         err = inode_truncate(i, 0);
     if (err) {
@@ -102,7 +116,7 @@ static struct file *open_existing(struct dentry *at, const char *path, int flags
     else if (flags & O_PATH)
         f = file_alloc(d, &path_only_ops, flags & (O_PATH | O_DIRECTORY | O_NOFOLLOW));
     else
-        f = open_dentry(d, flags);
+        f = open_dentry(d, flags, false);
     dentry_put(d);
     return f;
 }
@@ -184,7 +198,7 @@ static struct file *open_creating(struct dentry *at, const char *path, int flags
     if (created)
         flags &= ~O_TRUNC;
     err = check(d->inode, flags);
-    struct file *f = err ? ERR_PTR(err) : open_dentry(d, flags);
+    struct file *f = err ? ERR_PTR(err) : open_dentry(d, flags, false);
     dentry_put(d);
     return f;
 }
@@ -233,7 +247,7 @@ struct file *file_open_exec(int dirfd, const char *path, int flags) {
     if (IS_ERR(d))
         return (void *)d;
     int err = S_ISLNK(d->inode->mode) ? -ELOOP : inode_may_exec(d->inode);
-    struct file *f = err ? ERR_PTR(err) : open_dentry(d, O_RDONLY);
+    struct file *f = err ? ERR_PTR(err) : open_dentry(d, O_RDONLY, true);
     dentry_put(d);
     return f;
 }

@@ -2,6 +2,7 @@
 #include "fs/pagecache_internal.h"
 #include "lib/errno.h"
 #include "mm/space.h"
+#include "proc/limits.h"
 
 ssize_t pagecache_read(struct file *f, struct uio *u, uint64_t *pos) {
     struct inode *i = f->inode;
@@ -65,7 +66,9 @@ ssize_t pagecache_write(struct file *f, struct uio *u, uint64_t *pos) {
     ssize_t done = 0, err = 0;
     mutex_lock(&i->lock);
     uint64_t at = (f->flags & O_APPEND) ? i->size : *pos;
-    while (u->resid) {
+    if (S_ISREG(i->mode) && u->resid && (err = file_size_allowed(at, u->resid)) >= 0)
+        u->resid = err;
+    while (u->resid && err >= 0) {
         size_t n = MIN(PAGE_SIZE - at % PAGE_SIZE, u->resid);
         if (S_ISBLK(i->mode)) // a device does not grow
             n = at < i->size ? MIN(n, i->size - at) : 0;

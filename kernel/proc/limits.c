@@ -68,6 +68,18 @@ int limits_check_fork(struct process *p) {
     return 0;
 }
 
+ssize_t file_size_allowed(uint64_t pos, size_t n) {
+    struct process *p = current_process();
+    uint64_t limit = p ? READ_ONCE(p->limits[RLIMIT_FSIZE].rlim_cur) : RLIM_INFINITY;
+    if (likely(limit == RLIM_INFINITY || n == 0))
+        return (ssize_t)n;
+    if (pos >= limit) {
+        signal_send_world(current, SIGXFSZ, NULL);
+        return -EFBIG;
+    }
+    return (ssize_t)MIN(n, limit - pos);
+}
+
 // ---- system calls -----------------------------------------------------------------------------
 
 _Static_assert(sizeof(struct rlimit) == sizeof(struct rlimit64), "64-bit limits");

@@ -131,7 +131,6 @@ void device_put(struct device *d) {}
 const struct file_ops fifo_file_ops;
 void epoll_file_closed(struct file *f) {}
 void loadavg_sample(void) {}
-void kmsg_tick(void) {}
 void text_printf(struct textbuf *b, const char *fmt, ...) {}
 int scnprintf(char *buf, size_t size, const char *fmt, ...) {
     va_list ap;
@@ -153,4 +152,9 @@ void host_boot(void) {
     file_system_register(&ramfs);
     shmem_init();
     mount_root(&ramfs);
+}
+
+// ---- no limits -----------------------------------------------------------------------------------
+ssize_t file_size_allowed(uint64_t pos, size_t n) {
+    return (ssize_t)n;
 }

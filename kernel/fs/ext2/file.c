@@ -2,7 +2,9 @@
 // a full disk is noticed by write() and not later.
 #include "cpu/clock.h"
 #include "fs/ext2/ext2.h"
+#include "fs/pagecache_internal.h"
 #include "lib/string.h"
+#include "proc/limits.h"
 
 static int ext2_read_page(struct inode *i, uint64_t index, struct frame *f) {
     struct ext2_fs *fs = ext2_fs(i);
@@ -159,6 +161,10 @@ static ssize_t write_locked(struct inode *i, struct uio *u, uint64_t *pos) {
         return 0;
     if (*pos >= max)
         return -EFBIG;
+    ssize_t allowed = file_size_allowed(*pos, u->resid);
+    if (allowed < 0)
+        return allowed;
+    u->resid = allowed;
     if (*pos > i->size)
         moved = zero_tail(i);
     while (moved >= 0 && u->resid > 0 && *pos < max) {
@@ -184,6 +190,7 @@ static ssize_t ext2_write(struct file *f, struct uio *u, uint64_t *pos) {
         *pos = i->size;
     ssize_t n = write_locked(i, u, pos);
     mutex_unlock(&i->lock);
+    pagecache_throttle(i->cache);
     if (n > 0 && f->flags & (O_SYNC | O_DSYNC)) {
         int err = ext2_fsync(f, false);
         return err ? err : n;
