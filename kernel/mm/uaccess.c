@@ -2,10 +2,10 @@
 #include "mm/uaccess.h"
 #include "cpu/trapframe.h"
 #include "lib/errno.h"
-#include "lib/log.h"
 #include "mm/layout.h"
 #include "mm/percpu.h"
 #include "mm/space.h"
+#include "proc/pool.h"
 #include "proc/process.h"
 #include "proc/signal.h"
 #include "sched/world.h"
@@ -79,11 +79,7 @@ bool uaccess_fixup(struct trap_frame *frame) {
 
 // Ends the process that asked for memory which is not there.
 static void out_of_memory(struct process *p) {
-    struct memory_stats m;
-    memory_stats(&m);
-    log_error("mm: out of memory: killing %d (%s): %llu KiB resident; %llu KiB of %llu KiB free",
-              p->pid, p->name, (unsigned long long)p->space->pages_mapped * 4,
-              (unsigned long long)m.free * 4, (unsigned long long)m.total * 4);
+    pool_log_victim(p->pool, p, p->space->pages_mapped);
     signal_send_process(p, SIGKILL, NULL);
 }
 

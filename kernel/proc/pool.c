@@ -1,7 +1,9 @@
 #include "proc/pool.h"
+#include "cpu/clock.h"
 #include "fs/inode.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "mm/frame.h"
 #include "mm/heap.h"
 #include "mm/layout.h"
 #include "proc/sched_calls.h"
@@ -18,8 +20,10 @@ struct pool {
     uint64_t processes, processes_max; // A
     uint32_t weight;                   // A
     uint32_t refused_memory,
-        refused_forks;     // A: how often a limit was met, for the log and the list
-    struct list_node node; // pools_lock
+        refused_forks;      // A: how often a limit was met, for the log and the list
+    uint64_t victim_logged; // A: monotonic ns of the last line about a victim; 0: none yet
+    uint32_t victims;       // A: ended since without a line
+    struct list_node node;  // pools_lock
 };
 
 struct pool root_pool = {
@@ -75,6 +79,37 @@ uint32_t pool_weight(const struct pool *p) {
 
 const char *pool_name(const struct pool *p) {
     return p->name;
+}
+
+#define VICTIM_INTERVAL NSEC_PER_SEC
+#define KIB_PER_PAGE    ((unsigned long)(PAGE_SIZE / KIB))
+// A fault needs a page, and perhaps two tables: with less than that left the limit is what failed.
+#define NEARLY_FULL 4
+
+void pool_log_victim(struct pool *p, const struct process *victim, uint64_t resident_pages) {
+    uint64_t now = clock_monotonic(), last = READ_ONCE(p->victim_logged);
+    if ((last && now - last < VICTIM_INTERVAL) ||
+        !__atomic_compare_exchange_n(&p->victim_logged, &last, now, false, __ATOMIC_RELAXED,
+                                     __ATOMIC_RELAXED)) {
+        __atomic_fetch_add(&p->victims, 1, __ATOMIC_RELAXED);
+        return;
+    }
+    uint64_t used = READ_ONCE(p->pages), max = READ_ONCE(p->pages_max);
+    uint32_t more = __atomic_exchange_n(&p->victims, 0, __ATOMIC_RELAXED);
+    if (more)
+        log_error("pool: %s: out of memory: %u more processes were killed", p->name, more);
+    if (max != UNLIMITED && used + NEARLY_FULL > max) {
+        log_error("pool: %s: out of memory: killing %d (%s): %lu KiB resident; %lu of %lu KiB used",
+                  p->name, victim->pid, victim->name, resident_pages * KIB_PER_PAGE,
+                  used * KIB_PER_PAGE, max * KIB_PER_PAGE);
+        return;
+    }
+    struct memory_stats m;
+    memory_stats(&m);
+    log_error(
+        "mm: out of memory: killing %d (%s) of pool %s: %lu KiB resident; %lu of %lu KiB free",
+        victim->pid, victim->name, p->name, resident_pages * KIB_PER_PAGE, m.free * KIB_PER_PAGE,
+        m.total * KIB_PER_PAGE);
 }
 
 // ---- /proc/pools ------------------------------------------------------------------------------
@@ -170,7 +205,8 @@ static int create(const char *name, char *words[], unsigned count) {
     strlcpy(p->name, name, sizeof(p->name));
     p->pages_max = p->processes_max = UNLIMITED;
     p->weight = WEIGHT_NORMAL;
-    p->refused_memory = p->refused_forks = 0;
+    p->refused_memory = p->refused_forks = p->victims = 0;
+    p->victim_logged = 0;
     int err = find(name) ? -EEXIST : set_values(p, words, count);
     list_add_tail(err ? &unused : &pools, &p->node);
     spin_unlock(&pools_lock);

@@ -25,5 +25,8 @@ void pool_leave(struct pool *p);
 // Weight of the worlds of its processes; 1024 is normal.
 uint32_t pool_weight(const struct pool *p);
 const char *pool_name(const struct pool *p);
+// `victim` of this pool is about to be ended for want of memory: says so in the log and names whose
+// memory is used up, the pool's or the machine's; at most once a second for each pool.
+void pool_log_victim(struct pool *p, const struct process *victim, uint64_t resident_pages);
 // Registers /proc/pools. Boot.
 void pool_init(void);
