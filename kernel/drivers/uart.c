@@ -47,6 +47,7 @@ struct uart {
     uint8_t ier, lcr, mcr;
     unsigned divisor;
     bool hardware_flow; // CRTSCTS
+    bool in_line;       // the last byte sent was not a newline
     struct serial_icounter_struct count;
 };
 static struct uart ports[4] = {
@@ -88,6 +89,8 @@ static size_t uart_write(struct tty *t, const char *text, size_t n) {
     n = MIN(n, u->fifo);
     for (size_t i = 0; i < n; i++)
         put(u, UART_DATA, text[i]);
+    if (n)
+        u->in_line = text[n - 1] != '\n';
     u->count.tx += n;
     // Called again when the FIFO is empty, or when the other end is ready.
     set_ier(u, clear ? u->ier | IER_TRANSMIT : u->ier & ~IER_TRANSMIT);
@@ -262,19 +265,24 @@ static void uart_interrupt(void *arg) {
 
 // ---- the log
 
+static void send_polled(struct uart *u, char c) {
+    if (c == '\n')
+        send_polled(u, '\r');
+    wait_lsr(u, LSR_EMPTY);
+    put(u, UART_DATA, c);
+    u->in_line = c != '\n';
+}
+
 static void console_write(struct console *c, const char *text, size_t n) {
     struct uart *u = &ports[c - early_consoles - EARLY_TTYS0];
     bool lock = !panicking && !spin_held(&u->lock); // held: logged from within this driver
     if (lock)
         spin_lock(&u->lock);
-    for (; n; n--, text++) {
-        if (*text == '\n') {
-            wait_lsr(u, LSR_EMPTY);
-            put(u, UART_DATA, '\r');
-        }
-        wait_lsr(u, LSR_EMPTY);
-        put(u, UART_DATA, *text);
-    }
+    if (n && u->in_line &&
+        *text != '\n') // a program's line is not finished, or a prompt stands there
+        send_polled(u, '\n');
+    for (; n; n--, text++)
+        send_polled(u, *text);
     if (lock)
         spin_unlock(&u->lock);
 }

@@ -410,6 +410,10 @@ void vt_write_message(struct vt *v, const char *text, size_t n) {
     v->cursor.charset[0] = CHARSET_ASCII;
     v->raw_glyphs = v->insert = false;
     v->autowrap = true;
+    if (n && v->cursor.x > 0 && *text != '\n') { // in the middle of a program's line
+        write_byte(v, '\r');
+        write_byte(v, '\n');
+    }
     for (; n; n--, text++) {
         if (*text == '\n')
             write_byte(v, '\r');

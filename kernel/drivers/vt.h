@@ -70,7 +70,7 @@ void vt_init(struct vt *v, unsigned rows, unsigned columns, uint16_t *cells, uin
 void vt_reset(struct vt *v);
 // Text for the terminal, any bytes.
 void vt_write(struct vt *v, const char *text, size_t n);
-// A message from elsewhere (the kernel's log): \n is a full newline, colours are plain, and an
+// A message from elsewhere (the kernel's log): it starts on a fresh line, \n is a full newline, colours are plain, and an
 // escape sequence that a program has half written goes on unharmed afterwards.
 void vt_write_message(struct vt *v, const char *text, size_t n);
 // Row `row` of what is to be seen `back` lines before the present (0: the screen itself).

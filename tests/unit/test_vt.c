@@ -240,10 +240,11 @@ static void messages(void **state) {
     feed("\033[32mab\033[3");
     vt_write_message(&vt, log, strlen(log));
     feed("1mc");
-    assert_string_equal(row(0), "ablog: ?[31mline");
-    assert_int_equal(attribute_at(0, 2), 0x07);
-    assert_string_equal(row(1), "c");
-    assert_int_equal(attribute_at(1, 0), 0x04); // the torn sequence was completed: red
+    assert_string_equal(row(0), "ab"); // the message has lines of its own
+    assert_string_equal(row(1), "log: ?[31mline");
+    assert_int_equal(attribute_at(1, 2), 0x07);
+    assert_string_equal(row(2), "c");
+    assert_int_equal(attribute_at(2, 0), 0x04); // the torn sequence was completed: red
 }
 
 static void dirty_rows(void **state) {
