@@ -1,3 +1,4 @@
+/* test: none */
 /* libs: -lncursesw -ltinfo */
 // A static ncurses program: windows, boxes, colours, keys. q ends it.
 #include <curses.h>
