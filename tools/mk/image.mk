@@ -10,16 +10,16 @@ INITRD_TEST  := $(BUILD)/initrd-test.cpio
 image: $(BUILD)/chronovisor.iso ## the bootable image alone
 
 # Written anew only where the contents changed (folders named on the command line can hold anything).
-$(INITRD): FORCE $(USER_BINARIES) $(ROOTFS_FILES)
+$(INITRD): FORCE $(USER_BINARIES) $(MACHINE_BINARY) $(ROOTFS_FILES)
 	@mkdir -p $(@D)
 	$(Q)tools/deps image
-	$(Q)tools/initrd -o $@ $(addprefix --bin ,$(USER_BINARIES)) $(addprefix --tree ,$(INITRD_EXTRA))
+	$(Q)tools/initrd -o $@ $(addprefix --bin ,$(USER_BINARIES) $(MACHINE_BINARY)) $(addprefix --tree ,$(INITRD_EXTRA))
 
 # Takes the test programs that did build: one that does not must fail alone, not with all others.
-$(INITRD_TEST): FORCE $(USER_BINARIES) $(ROOTFS_FILES)
+$(INITRD_TEST): FORCE $(USER_BINARIES) $(MACHINE_BINARY) $(ROOTFS_FILES)
 	@mkdir -p $(@D)
 	$(Q)tools/deps image
-	$(Q)tools/initrd -o $@ $(addprefix --bin ,$(USER_BINARIES)) \
+	$(Q)tools/initrd -o $@ $(addprefix --bin ,$(USER_BINARIES) $(MACHINE_BINARY)) \
 		$$(for program in $(TEST_BINARIES); do [ ! -x $$program ] || echo --test $$program; done)
 
 $(GEN)/cmdline: FORCE

@@ -5,7 +5,7 @@
 
 SANITIZE     := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 HOSTED_FLAGS := -std=gnu17 -g -O1 -fno-omit-frame-pointer -Wall -Wextra -Wno-unused-parameter \
-	-Wno-sign-compare -Wno-missing-field-initializers -DUNIT_TEST -I. -Ikernel -Itests/unit \
+	-Wno-sign-compare -Wno-missing-field-initializers -DUNIT_TEST -I. -I$(BUILD)/gen -Ikernel -Itests/unit \
 	$(if $(filter 1,$(WERROR)),-Werror)
 UNIT_CC      := $(CC) $(HOSTED_FLAGS) $(SANITIZE)
 FUZZ_CC      := clang $(HOSTED_FLAGS) -fsanitize=fuzzer-no-link,address,undefined
@@ -16,10 +16,10 @@ FUZZERS := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 sources-of = $(shell tools/tag sources $(1))
 objects-of = $(patsubst %.c,$(BUILD)/$(1)/obj/%.o,$(2) $(call sources-of,$(2)) $(STUBS))
 
-$(BUILD)/unit/obj/%.o: %.c
+$(BUILD)/unit/obj/%.o: %.c | $(BUILD)/gen/dsdt.hex
 	@mkdir -p $(@D)
 	$(Q)$(UNIT_CC) -MMD -MP -c $< -o $@
-$(BUILD)/fuzz/obj/%.o: %.c
+$(BUILD)/fuzz/obj/%.o: %.c | $(BUILD)/gen/dsdt.hex
 	@mkdir -p $(@D)
 	$(Q)$(FUZZ_CC) -MMD -MP -c $< -o $@
 

@@ -1,0 +1,25 @@
+# vmx, the process beside a virtual machine: a static Linux program, /bin/vmx in every image.
+
+MACHINE_SOURCES := $(sort $(shell find vmm/machine replay -name '*.c' 2>/dev/null))
+MACHINE_OBJECTS := $(MACHINE_SOURCES:%.c=$(BUILD)/machine/%.o)
+MACHINE_CFLAGS  := $(WORLD_CFLAGS) -Wextra -fno-strict-aliasing -I. -I$(BUILD)/gen
+
+# The DSDT as an array of C, compiled by ACPICA's compiler.
+$(BUILD)/gen/dsdt.hex: vmm/machine/firmware/dsdt.asl
+	$(SAY) ASL $<
+	@mkdir -p $(@D)
+	$(Q)iasl -tc -p $(BUILD)/gen/dsdt $< > $(BUILD)/gen/dsdt.log || { cat $(BUILD)/gen/dsdt.log; exit 1; }
+
+$(BUILD)/machine/%.o: %.c | $(BUILD)/gen/dsdt.hex
+	$(SAY) CC $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(MACHINE_CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/vmx: $(MACHINE_OBJECTS)
+	$(SAY) WORLD $@
+	$(Q)$(CC) $(MACHINE_CFLAGS) $^ -o $@
+
+# Part of the image when the hypervisor is part of VMkernel.
+MACHINE_BINARY := $(if $(filter vmm,$(PARTS)),$(BUILD)/vmx)
+
+-include $(MACHINE_OBJECTS:.o=.d)

@@ -1,0 +1,81 @@
+// Which loader takes the image, and what loaders share.
+#include "vmm/machine/load/load.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include "vmm/machine/machine.h"
+
+int load_error(char error[256], const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(error, 256, fmt, ap);
+    va_end(ap);
+    return -EINVAL;
+}
+
+static void *target(struct machine *m, const char *what, uint64_t gpa, uint64_t n,
+                    char error[256]) {
+    // The first page holds the real-mode interrupt table and the BIOS data area.
+    void *p = gpa >= 0x1000 ? guest_memory(m, gpa, n) : NULL;
+    if (!p)
+        load_error(error,
+                   "%s needs %llu bytes at 0x%llx, where this VM (%llu MiB) has no free memory",
+                   what, (unsigned long long)n, (unsigned long long)gpa,
+                   (unsigned long long)(m->ram_size >> 20));
+    return p;
+}
+
+int load_copy(struct machine *m, const char *what, uint64_t gpa, const void *data, uint64_t n,
+              char error[256]) {
+    if (n == 0)
+        return 0;
+    void *p = target(m, what, gpa, n, error);
+    if (!p)
+        return -EINVAL;
+    memcpy(p, data, n);
+    return 0;
+}
+
+int load_zero(struct machine *m, const char *what, uint64_t gpa, uint64_t n, char error[256]) {
+    if (n == 0)
+        return 0;
+    void *p = target(m, what, gpa, n, error);
+    if (!p)
+        return -EINVAL;
+    memset(p, 0, n);
+    return 0;
+}
+
+int load_flat_gdt(struct machine *m, bool long_mode, struct boot_cpu *out, char error[256]) {
+    const uint64_t gdt[4] = {0, 0, long_mode ? 0x00af9b000000ffffull : 0x00cf9b000000ffffull,
+                             0x00cf93000000ffffull};
+    out->code_selector = 0x10;
+    out->data_selector = 0x18;
+    out->gdt_base = LOAD_GDT;
+    out->gdt_limit = sizeof(gdt) - 1;
+    return load_copy(m, "the loader's GDT", LOAD_GDT, gdt, sizeof(gdt), error);
+}
+
+int load_guest(struct machine *m, const struct load_request *r, struct boot_cpu *out,
+               char error[256]) {
+    static const struct {
+        bool (*recognise)(const struct load_image *k);
+        int (*load)(struct machine *m, const struct load_request *r, struct boot_cpu *out,
+                    char error[256]);
+    } formats[] = {
+        {linux_recognise, linux_load},
+        {multiboot2_recognise, multiboot2_load},
+        {multiboot1_recognise, multiboot1_load},
+        {flat_recognise, flat_load},
+    };
+    *out = (struct boot_cpu){.rsp = LOAD_STACK_TOP};
+    for (unsigned i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
+        if (formats[i].recognise(&r->kernel))
+            return formats[i].load(m, r, out, error);
+    return load_error(
+        error,
+        "%s is no kernel that can be loaded: it has no Linux header (\"HdrS\" at 0x202), no Multiboot "
+        "header in its first 8 KB or Multiboot 2 header in its first 32 KB, and is no boot sector",
+        r->kernel.name);
+}
