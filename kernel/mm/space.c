@@ -24,7 +24,7 @@ struct space *space_create(void) {
     struct space *s = kzalloc(sizeof(*s));
     if (!s)
         return NULL;
-    s->refs = 1;
+    s->refs = s->keeps = 1;
     mutex_init(&s->lock);
     list_init(&s->notifiers);
     if (pt_create(s)) {
@@ -52,9 +52,17 @@ void space_put(struct space *s) {
         region_remove(r);
         cond_resched();
     }
-    ASSERT(list_empty(&s->notifiers));
     pt_destroy(s);
-    kfree(s);
+    space_unkeep(s);
+}
+
+void space_keep(struct space *s) {
+    __atomic_fetch_add(&s->keeps, 1, __ATOMIC_RELAXED);
+}
+
+void space_unkeep(struct space *s) {
+    if (__atomic_sub_fetch(&s->keeps, 1, __ATOMIC_ACQ_REL) == 0)
+        kfree(s);
 }
 
 static uint64_t limit_of(unsigned resource) {
@@ -318,6 +326,22 @@ static bool lookup(struct space *s, uint64_t addr, unsigned access, struct frame
     }
     spin_unlock(&tables_lock);
     return found;
+}
+
+uint64_t space_peek(struct space *s, uint64_t addr, unsigned n, uint64_t *entries) {
+    const uint64_t *pde = pt_pde(s, addr, false);
+    uint64_t e = pde ? *pde : 0;
+    if (e & PTE_LARGE && e & PTE_PRESENT) {
+        e = (e & ~PTE_LARGE) + (addr & (LARGE_PAGE_SIZE - PAGE_SIZE));
+        for (unsigned i = 0; i < n; i++, e += PAGE_SIZE)
+            entries[i] = e;
+        return LARGE_PAGE_SIZE;
+    }
+    const uint64_t *from = pde_is_table(e) ? pt_entry(&e, addr) : NULL;
+    uint64_t mask = e & PTE_WRITE ? ~0ull : ~PTE_WRITE;
+    for (unsigned i = 0; i < n; i++)
+        entries[i] = from && from[i] & PTE_PRESENT ? from[i] & mask : 0;
+    return PAGE_SIZE;
 }
 
 int space_get_frame(struct space *s, uint64_t addr, unsigned access, struct frame **frame,

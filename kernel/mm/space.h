@@ -45,7 +45,7 @@ struct space_notifier {
     bool pending; // told, not flushed yet; atomic
     // [start, end) is about to be unmapped, replaced or made less permissive.
     void (*invalidate)(struct space_notifier *n, uint64_t start, uint64_t end);
-    // fork(): everything private becomes read-only at once.
+    // fork(): everything private has become read-only.
     void (*write_protect_all)(struct space_notifier *n);
     // Called after these two, before the frames concerned are used for anything else: no processor
     // may use what was invalidated when it returns. No spin lock held, interrupts on; must not touch
@@ -54,7 +54,8 @@ struct space_notifier {
 };
 
 struct space {
-    uint32_t refs;
+    uint32_t refs;   // users: as long as there are any, regions and pages exist
+    uint32_t keeps;  // of the structure alone; all users together count as one
     struct mutex lock; // regions, brk, sizes
     struct tree regions;
     paddr_t root; // PML4
@@ -78,6 +79,10 @@ struct space *space_create(void);               // NULL: out of memory
 struct space *space_fork(struct space *parent); // ERR_PTR on failure
 void space_get(struct space *s);
 void space_put(struct space *s); // the last one frees every page; may sleep
+// Keep the structure, not what is in it: for the VMM, whose VM must not keep the memory of a process
+// alive that ended (it has kvm_run mapped, which would keep the VM alive). Notifiers may stay.
+void space_keep(struct space *s);
+void space_unkeep(struct space *s);
 // Loads CR3 if needed; s NULL: a kernel world, keep whatever is loaded. Interrupts off.
 void space_activate(struct space *s);
 
@@ -102,6 +107,12 @@ int space_fault(struct space *s, uint64_t addr, unsigned access);
 // the mapping's size (PAGE_SIZE or LARGE_PAGE_SIZE). For the VMM and futexes on shared memory.
 int space_get_frame(struct space *s, uint64_t addr, unsigned access, struct frame **frame,
                     bool *writable, uint64_t *size);
+// What the page tables hold now for the n pages from addr, which lie in the same aligned 2 MB below
+// USER_END: entries as in mm/pte.h for 4 KB pages, with PTE_WRITE only where the processor would let a
+// write pass; 0: nothing that may be touched. Nothing is faulted in and no reference is taken: the frames
+// are safe until tables_lock is let go, and as long as the caller's notifier has not been told otherwise.
+// Returns the size of the mapping of addr. tables_lock (mm/rmap.h) held; s in use. For the VMM.
+uint64_t space_peek(struct space *s, uint64_t addr, unsigned n, uint64_t *entries);
 // The region that contains addr, or NULL. Lock held.
 struct region *space_find(struct space *s, uint64_t addr);
 // Fills in the list members; the three operations are set by the caller. Both may sleep.

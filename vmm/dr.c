@@ -1,0 +1,178 @@
+// Debug registers. MOV DR and #DB always exit, so DR6 and DR7 of the guest live in memory only, and the
+// processor's own breakpoints may be the debugger's while it has them.
+#include "vmm/dr.h"
+#include "lib/errno.h"
+#include "mm/uaccess.h"
+#include "vmm/vendor.h"
+#include "vmm/x86.h"
+
+#define DEBUGGED (KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP)
+
+static int debug_exit(struct vcpu *v, uint32_t vector, uint64_t pc, uint64_t dr6) {
+    struct kvm_debug_exit_arch *d = &v->run->debug.arch;
+    v->run->exit_reason = KVM_EXIT_DEBUG;
+    d->exception = vector;
+    d->pc = pc;
+    d->dr6 = dr6;
+    d->dr7 = v->hw_dr7;
+    return 0;
+}
+
+static uint64_t linear_rip(struct vcpu *v) {
+    vcpu_sync(v, PART_RIP | PART_CR | PART_SEGMENTS);
+    bool wide = (v->efer & EFER_LMA) && v->seg[SEG_CS].l;
+    return wide ? v->rip : (uint32_t)(v->seg[SEG_CS].base + v->rip);
+}
+
+int debug_step_done(struct vcpu *v) {
+    return debug_exit(v, VECTOR_DB, linear_rip(v), DR6_FIXED | DR6_BS);
+}
+
+// ---- MOV DR ------------------------------------------------------------------------------------
+static unsigned privilege(struct vcpu *v) {
+    vcpu_sync(v, PART_SEGMENTS);
+    return v->seg[SEG_SS].dpl;
+}
+
+static int raise(struct vcpu *v, uint8_t vector, bool has_error) {
+    vcpu_inject_exception(v, vector, has_error, 0);
+    return 1;
+}
+
+static int write_dr(struct vcpu *v, unsigned number, uint64_t value) {
+    bool high = value >> 32;
+    switch (number) {
+    case 0:
+    case 1:
+    case 2:
+    case 3: v->dr[number] = value; break;
+    case 6:
+        if (high)
+            return -EINVAL;
+        v->dr6 = (value & (0xf | DR6_BD | DR6_BS | DR6_BT)) | DR6_FIXED;
+        break;
+    default:
+        if (high)
+            return -EINVAL;
+        v->dr7 = (value & 0xffff2bff) | DR7_FIXED;
+    }
+    vcpu_debug_changed(v);
+    return 0;
+}
+
+int dr_exit(struct vcpu *v, const struct vm_exit *e) {
+    unsigned number = e->cr.number;
+    vcpu_sync(v, PART_CR | (e->cr.gpr == GPR_RSP ? PART_RSP : 0));
+    if (privilege(v) > 0 && (v->cr0 & CR0_PE))
+        return raise(v, VECTOR_GP, true);
+    if (number == 4 || number == 5) { // aliases of DR6 and DR7 unless CR4.DE
+        if (v->cr4 & CR4_DE)
+            return raise(v, VECTOR_UD, false);
+        number += 2;
+    }
+    if (v->dr7 & DR7_GD) { // general detect: the guest's debugger guards them
+        v->dr7 &= ~DR7_GD;
+        v->dr6 |= DR6_BD;
+        vcpu_debug_changed(v);
+        return raise(v, VECTOR_DB, false);
+    }
+    if (v->chrono->control & CHRONO_TRAP_DR) {
+        v->run->exit_reason = KVM_EXIT_CHRONO_DR;
+        v->run->hw.hardware_exit_reason = e->qualification;
+        return 0;
+    }
+    if (e->cr.access == 0) {
+        if (write_dr(v, number, v->gpr[e->cr.gpr]))
+            return raise(v, VECTOR_GP, true);
+    } else {
+        v->gpr[e->cr.gpr] = number < 4 ? v->dr[number] : number == 6 ? v->dr6 : v->dr7;
+        if (e->cr.gpr == GPR_RSP)
+            vcpu_changed(v, PART_RSP);
+    }
+    vcpu_skip(v, e->length);
+    return 1;
+}
+
+// ---- exceptions --------------------------------------------------------------------------------
+// #DB: the exit leaves DR6 alone and says in the qualification which bits it would have set.
+static int debug_exception(struct vcpu *v, const struct vm_exit *e) {
+    uint64_t bits = e->exception.address & (0xf | DR6_BD | DR6_BS);
+    uint32_t control = v->guest_debug.control;
+    bool stepping = (control & KVM_GUESTDBG_SINGLESTEP) && (bits & DR6_BS);
+    bool debuggers = (control & DEBUGGED) == DEBUGGED && (bits & 0xf);
+    if (stepping || debuggers)
+        return debug_exit(v, VECTOR_DB, linear_rip(v), DR6_FIXED | bits);
+    v->dr6 = (v->dr6 & ~0xfull) | bits;
+    if (bits & DR6_BD || v->dr7 & DR7_GD) {
+        v->dr7 &= ~DR7_GD;
+        vcpu_debug_changed(v);
+    }
+    vcpu_inject_exception(v, VECTOR_DB, false, 0);
+    return 1;
+}
+
+static int reflect(struct vcpu *v, const struct vm_exit *e) {
+    if (e->exception.vector == VECTOR_PF)
+        v->cr2 = e->exception.address;
+    vcpu_inject_exception(v, e->exception.vector, e->exception.has_error, e->exception.error);
+    bool soft = e->exception.vector == VECTOR_BP || e->exception.vector == VECTOR_OF;
+    v->event.soft_length = soft ? e->length : 0;
+    return 1;
+}
+
+int exception_exit(struct vcpu *v, const struct vm_exit *e) {
+    switch (e->exception.vector) {
+    case VECTOR_DB: return debug_exception(v, e);
+    case VECTOR_BP:
+        if (v->guest_debug.control & KVM_GUESTDBG_USE_SW_BP)
+            return debug_exit(v, VECTOR_BP, linear_rip(v), 0);
+        return reflect(v, e);
+    }
+    return reflect(v, e);
+}
+
+// ---- ioctls ------------------------------------------------------------------------------------
+#define GUESTDBG_KNOWN                                                                             \
+    (KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP | KVM_GUESTDBG_USE_SW_BP | \
+     KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP)
+
+long debug_set_guest_debug(struct vcpu *v, unsigned long arg) {
+    struct kvm_guest_debug d;
+    if (copy_from_user(&d, (void __user *)arg, sizeof(d)))
+        return -EFAULT;
+    if (d.control & ~GUESTDBG_KNOWN)
+        return -EINVAL;
+    if (d.control & (KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP)) {
+        if (v->event.exception_pending)
+            return -EBUSY;
+        bool db = d.control & KVM_GUESTDBG_INJECT_DB;
+        vcpu_inject_exception(v, db ? VECTOR_DB : VECTOR_BP, false, 0);
+    }
+    if (!(d.control & KVM_GUESTDBG_ENABLE))
+        d.control = 0;
+    v->guest_debug = d;
+    vcpu_fetch(v, PART_DEBUG);
+    vcpu_debug_changed(v);
+    return 0;
+}
+
+long debug_get_registers(struct vcpu *v, unsigned long arg) {
+    struct kvm_debugregs d = {.dr6 = v->dr6, .dr7 = v->dr7};
+    for (unsigned i = 0; i < 4; i++)
+        d.db[i] = v->dr[i];
+    return copy_to_user((void __user *)arg, &d, sizeof(d));
+}
+
+long debug_set_registers(struct vcpu *v, unsigned long arg) {
+    struct kvm_debugregs d;
+    if (copy_from_user(&d, (void __user *)arg, sizeof(d)))
+        return -EFAULT;
+    if (d.flags || d.dr6 >> 32 || d.dr7 >> 32)
+        return -EINVAL;
+    for (unsigned i = 0; i < 4; i++)
+        v->dr[i] = d.db[i];
+    v->dr6 = (d.dr6 & (0xf | DR6_BD | DR6_BS | DR6_BT)) | DR6_FIXED;
+    v->dr7 = (d.dr7 & 0xffff2bff) | DR7_FIXED;
+    vcpu_debug_changed(v);
+    return 0;
+}

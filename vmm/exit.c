@@ -1,0 +1,228 @@
+// The second level of exit handling: what each kind of exit means, by one const table, from which the
+// diagram in docs/ is drawn and beside which statistics are kept.
+#include <linux/kvm_para.h>
+#include "cpu/x86.h"
+#include "lib/errno.h"
+#include "lib/string.h"
+#include "vmm/cpuid.h"
+#include "vmm/cr.h"
+#include "vmm/dr.h"
+#include "vmm/emulate.h"
+#include "vmm/msr.h"
+#include "vmm/run.h"
+#include "vmm/stage2.h"
+#include "vmm/vendor.h"
+#include "vmm/x86.h"
+#include "vmm/x86.h"
+
+#define GO_ON      1
+#define USER_SPACE 0
+
+static int inject_ud(struct vcpu *v, const struct vm_exit *e) {
+    (void)e;
+    vcpu_inject_exception(v, VECTOR_UD, false, 0);
+    return GO_ON;
+}
+
+static int nothing_to_do(struct vcpu *v, const struct vm_exit *e) {
+    (void)v;
+    (void)e;
+    return GO_ON;
+}
+
+static int skip(struct vcpu *v, const struct vm_exit *e) {
+    vcpu_skip(v, e->length);
+    return GO_ON;
+}
+
+// ---- things that the host takes care of ---------------------------------------------------------
+// An NMI of the host arrived in the guest: have it handled where it belongs.
+static int host_nmi(struct vcpu *v, const struct vm_exit *e) {
+    (void)v;
+    (void)e;
+    __asm__ volatile("int $2");
+    return GO_ON;
+}
+
+// The count that user space asked for: prepare() sees it before the next entry. A step is one count.
+static int count_reached(struct vcpu *v, const struct vm_exit *e) {
+    (void)e;
+    return vcpu_step_done(v);
+}
+
+// ---- ports --------------------------------------------------------------------------------------
+static int complete_io(struct vcpu *v) {
+    if (v->pending.in) {
+        uint64_t *rax = &v->gpr[GPR_RAX];
+        switch (v->pending.size) { // narrow results leave the rest of RAX alone
+        case 1: *rax = (*rax & ~0xffull) | *(uint8_t *)v->pio_data; break;
+        case 2: *rax = (*rax & ~0xffffull) | *(uint16_t *)v->pio_data; break;
+        default: *rax = *(uint32_t *)v->pio_data;
+        }
+    }
+    vcpu_skip(v, v->pending.length);
+    return GO_ON;
+}
+
+static int port(struct vcpu *v, const struct vm_exit *e) {
+    if (unlikely(e->io.string))
+        return emulate_string_io(v, e);
+    struct kvm_run *r = v->run;
+    r->exit_reason = KVM_EXIT_IO;
+    r->io.direction = e->io.in ? KVM_EXIT_IO_IN : KVM_EXIT_IO_OUT;
+    r->io.size = e->io.size;
+    r->io.port = e->io.port;
+    r->io.count = 1;
+    r->io.data_offset = PAGE_SIZE;
+    if (!e->io.in)
+        *(uint32_t *)v->pio_data = (uint32_t)v->gpr[GPR_RAX];
+    v->pending.in = e->io.in;
+    v->pending.size = e->io.size;
+    v->pending.length = e->length;
+    v->complete = complete_io;
+    return USER_SPACE;
+}
+
+// ---- memory --------------------------------------------------------------------------------------
+static int memory(struct vcpu *v, const struct vm_exit *e) {
+    unsigned access = (e->memory.write ? ACCESS_WRITE : 0) | (e->memory.execute ? ACCESS_EXEC : 0) |
+                      (e->memory.read ? ACCESS_READ : 0);
+    int r = stage2_fault(v->vm->stage2, e->memory.gpa, access);
+    if (likely(r == 0))
+        return GO_ON;
+    if (r < 0)
+        return r;
+    return emulate_mmio(v, e);
+}
+
+// ---- instructions --------------------------------------------------------------------------------
+static int exec_cpuid(struct vcpu *v, const struct vm_exit *e) {
+    cpuid_execute(v);
+    vcpu_skip(v, e->length);
+    return GO_ON;
+}
+
+static int hlt(struct vcpu *v, const struct vm_exit *e) {
+    vcpu_skip(v, e->length);
+    v->run->exit_reason = KVM_EXIT_HLT;
+    return USER_SPACE;
+}
+
+// Hypercalls: none is known.
+static int vmcall(struct vcpu *v, const struct vm_exit *e) {
+    v->gpr[GPR_RAX] = (uint64_t)-KVM_ENOSYS;
+    vcpu_skip(v, e->length);
+    return GO_ON;
+}
+
+static int invlpg_exit(struct vcpu *v, const struct vm_exit *e) {
+    vmm_vendor->flush_guest(v);
+    vcpu_skip(v, e->length);
+    return GO_ON;
+}
+
+static int triple_fault(struct vcpu *v, const struct vm_exit *e) {
+    (void)e;
+    v->run->exit_reason = KVM_EXIT_SHUTDOWN;
+    return USER_SPACE;
+}
+
+// RDPMC without user space's help: the virtual CPU has no counters.
+static int rdpmc(struct vcpu *v, const struct vm_exit *e) {
+    if (v->chrono->control & CHRONO_TRAP_RAND)
+        return vcpu_chrono_insn(v, e, CHRONO_INSN_RDPMC);
+    vcpu_inject_exception(v, VECTOR_GP, true, 0);
+    return GO_ON;
+}
+
+static int rdrand(struct vcpu *v, const struct vm_exit *e) {
+    return v->chrono->control & CHRONO_TRAP_RAND ? vcpu_chrono_insn(v, e, CHRONO_INSN_RDRAND) : inject_ud(v, e);
+}
+
+static int rdseed(struct vcpu *v, const struct vm_exit *e) {
+    return v->chrono->control & CHRONO_TRAP_RAND ? vcpu_chrono_insn(v, e, CHRONO_INSN_RDSEED) : inject_ud(v, e);
+}
+
+static int rdtsc_exit(struct vcpu *v, const struct vm_exit *e) {
+    bool rdtscp = e->kind == EXIT_RDTSCP;
+    if (!(v->chrono->control & CHRONO_VTIME) && (v->chrono->control & CHRONO_TRAP_TSC))
+        return vcpu_chrono_insn(v, e, rdtscp ? CHRONO_INSN_RDTSCP : CHRONO_INSN_RDTSC);
+    uint64_t tsc = vcpu_tsc(v);
+    v->gpr[GPR_RAX] = (uint32_t)tsc;
+    v->gpr[GPR_RDX] = tsc >> 32;
+    if (rdtscp)
+        v->gpr[GPR_RCX] = (uint32_t)v->msr.tsc_aux;
+    vcpu_skip(v, e->length);
+    return GO_ON;
+}
+
+static int pause(struct vcpu *v, const struct vm_exit *e) {
+    if (v->chrono->control & CHRONO_TRAP_PAUSE)
+        return vcpu_chrono_insn(v, e, CHRONO_INSN_PAUSE);
+    return skip(v, e);
+}
+
+// ---- ends ----------------------------------------------------------------------------------------
+static int entry_failed(struct vcpu *v, const struct vm_exit *e) {
+    vcpu_report_entry_failure(v, e);
+    v->run->exit_reason = KVM_EXIT_FAIL_ENTRY;
+    v->run->fail_entry.hardware_entry_failure_reason = e->raw_reason ? e->raw_reason : e->qualification;
+    v->run->fail_entry.cpu = this_cpu()->id;
+    return USER_SPACE;
+}
+
+typedef int (*exit_handler)(struct vcpu *v, const struct vm_exit *e);
+
+static const exit_handler handlers[EXIT_KIND_COUNT] = {
+    [EXIT_HOST] = nothing_to_do,
+    [EXIT_INTERRUPT] = nothing_to_do, // it was taken when interrupts were enabled after the passage
+    [EXIT_NMI] = host_nmi,
+    [EXIT_COUNT] = count_reached,
+    [EXIT_STEP] = count_reached,
+    [EXIT_IO] = port,
+    [EXIT_MEMORY] = memory,
+    [EXIT_MISCONFIG] = vcpu_report_unknown,
+    [EXIT_CPUID] = exec_cpuid,
+    [EXIT_HLT] = hlt,
+    [EXIT_PAUSE] = pause,
+    [EXIT_RDMSR] = msr_exit_read,
+    [EXIT_WRMSR] = msr_exit_write,
+    [EXIT_CR] = cr_exit,
+    [EXIT_DR] = dr_exit,
+    [EXIT_EXCEPTION] = exception_exit,
+    [EXIT_IRQ_WINDOW] = nothing_to_do, // prepare() looks at what waited for it
+    [EXIT_NMI_WINDOW] = nothing_to_do,
+    [EXIT_RDTSC] = rdtsc_exit,
+    [EXIT_RDTSCP] = rdtsc_exit,
+    [EXIT_RDPMC] = rdpmc,
+    [EXIT_RDRAND] = rdrand,
+    [EXIT_RDSEED] = rdseed,
+    [EXIT_XSETBV] = xsetbv_exit,
+    [EXIT_WBINVD] = skip, // guest memory is coherent
+    [EXIT_INVLPG] = invlpg_exit,
+    [EXIT_INVPCID] = inject_ud, // the virtual CPU has no PCID
+    [EXIT_DESCRIPTOR] = emulate_descriptor,
+    [EXIT_TASK_SWITCH] = emulate_task_switch,
+    [EXIT_VMCALL] = vmcall,
+    [EXIT_VMX_INSN] = inject_ud,
+    [EXIT_MONITOR] = inject_ud,
+    [EXIT_TRIPLE_FAULT] = triple_fault,
+    [EXIT_INIT] = vcpu_report_unknown, // the host gets no INIT or SIPI while it runs guests
+    [EXIT_SIPI] = vcpu_report_unknown,
+    [EXIT_LOG_FULL] = nothing_to_do, // the vendor has emptied it
+    [EXIT_ENTRY_FAILED] = entry_failed,
+    [EXIT_UNKNOWN] = vcpu_report_unknown,
+};
+
+int exit_handle(struct vcpu *v, const struct vm_exit *e) {
+    return handlers[e->kind](v, e);
+}
+
+const char *exit_name(enum exit_kind kind) {
+    static const char *const texts[] = {
+#define X(name, text) text,
+        EXIT_KINDS(X)
+#undef X
+    };
+    return kind < EXIT_KIND_COUNT ? texts[kind] : "no such kind";
+}

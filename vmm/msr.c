@@ -1,0 +1,441 @@
+// The table of MSRs that a guest has, and RDMSR and WRMSR. What is not in the table is unknown: #GP, or
+// user space's when it asked for that (KVM_CAP_X86_USER_SPACE_MSR).
+#include "vmm/msr.h"
+#include "cpu/x86.h"
+#include "lib/errno.h"
+#include "mm/heap.h"
+#include "mm/layout.h"
+#include "mm/uaccess.h"
+#include "vmm/cpuid.h"
+#include "vmm/x86.h"
+
+#define MSR_TSC               0x010
+#define MSR_PLATFORM_ID       0x017
+#define MSR_TSC_ADJUST        0x03b
+#define MSR_BIOS_SIGN_ID      0x08b
+#define MSR_PLATFORM_INFO     0x0ce
+#define MSR_ARCH_CAPABILITIES 0x10a
+#define MSR_MISC_FEATURES     0x140
+#define MSR_MCG_CAP           0x179
+#define MSR_MCG_STATUS        0x17a
+#define MSR_DEBUGCTL          0x1d9
+#define MSR_MTRR_PHYS_BASE0   0x200
+#define MSR_MTRR_DEF_TYPE     0x2ff
+#define MSR_XSS               0xda0
+
+// "Not affected" in every respect that IA32_ARCH_CAPABILITIES has a bit for (SDM vol. 4): RDCL, L1D flush
+// not needed, SSB, MDS, page-size change MC, TAA, SBDR/SSDP, FBSDP, PSDP, BHI, PBRSB, GDS, RFDS, ITS.
+#define ARCH_CAPABILITIES                                                                          \
+    (BIT(0) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(8) | BIT(13) | BIT(14) | BIT(15) | BIT(20) |  \
+     BIT(24) | BIT(26) | BIT(27) | BIT(62))
+#define MTRR_CAP (BIT(10) /* write combining */ | BIT(8) /* fixed ranges */ | 8 /* variable ones */)
+
+enum msr_kind {
+    STORED,   // a field of struct vcpu; `mask`: bits that may be written
+    CONSTANT, // `mask` is the value; the guest cannot write it
+    IGNORED,  // reads 0, writes are dropped
+    SPECIAL,  // read and write below
+};
+struct msr {
+    uint32_t index;
+    uint16_t offset; // STORED: of the field
+    uint8_t kind;
+    uint16_t part;   // PART_* that it belongs to; 0: none
+    uint64_t mask;
+};
+
+#define FIELD(name) offsetof(struct vcpu, msr.name)
+#define ALL UINT64_MAX
+
+static const struct msr msrs[] = {
+    {MSR_TSC, 0, SPECIAL, 0, 0},
+    {MSR_PLATFORM_ID, 0, CONSTANT, 0, 0},
+    {MSR_APIC_BASE, FIELD(apic_base), SPECIAL, 0, 0},
+    {MSR_TSC_ADJUST, FIELD(tsc_adjust), SPECIAL, 0, 0},
+    {MSR_BIOS_SIGN_ID, 0, SPECIAL, 0, 0},
+    {MSR_PLATFORM_INFO, 0, CONSTANT, 0, 0},
+    {MSR_MTRR_CAP, 0, CONSTANT, 0, MTRR_CAP},
+    {MSR_ARCH_CAPABILITIES, 0, CONSTANT, 0, ARCH_CAPABILITIES},
+    {MSR_MISC_FEATURES, 0, CONSTANT, 0, 0},
+    {MSR_SYSENTER_CS, FIELD(sysenter_cs), STORED, PART_SYSMSR, 0xffffffff},
+    {MSR_SYSENTER_ESP, FIELD(sysenter_esp), SPECIAL, PART_SYSMSR, 0},
+    {MSR_SYSENTER_EIP, FIELD(sysenter_eip), SPECIAL, PART_SYSMSR, 0},
+    {MSR_MCG_CAP, 0, CONSTANT, 0, 0}, // no banks
+    {MSR_MCG_STATUS, 0, IGNORED, 0, 0},
+    {MSR_MISC_ENABLE, FIELD(misc_enable), STORED, 0, BIT(0) | BIT(11) | BIT(12) | BIT(16) | BIT(18) | BIT(22)},
+    {MSR_DEBUGCTL, FIELD(debugctl), STORED, PART_SYSMSR, 0}, // no last-branch records, no BTF
+    {MSR_PAT, FIELD(pat), SPECIAL, PART_SYSMSR, 0},
+    {MSR_MTRR_DEF_TYPE, FIELD(mtrr_def_type), STORED, 0, BIT(11) | BIT(10) | 0xff},
+    {MSR_TSC_DEADLINE, 0, IGNORED, 0, 0}, // a local APIC in user space gets it through the MSR filter
+    {MSR_XSS, FIELD(xss), STORED, 0, 0},
+    {MSR_EFER, 0, SPECIAL, PART_CR, 0},
+    {MSR_STAR, FIELD(star), STORED, 0, ALL},
+    {MSR_LSTAR, FIELD(lstar), SPECIAL, 0, 0},
+    {MSR_CSTAR, FIELD(cstar), SPECIAL, 0, 0},
+    {MSR_SFMASK, FIELD(fmask), STORED, 0, 0xffffffff},
+    {MSR_FS_BASE, offsetof(struct vcpu, seg[SEG_FS].base), SPECIAL, PART_SEGMENTS, 0},
+    {MSR_GS_BASE, offsetof(struct vcpu, seg[SEG_GS].base), SPECIAL, PART_SEGMENTS, 0},
+    {MSR_KERNEL_GS_BASE, FIELD(kernel_gs_base), SPECIAL, 0, 0},
+    {MSR_TSC_AUX, FIELD(tsc_aux), STORED, 0, 0xffffffff},
+};
+
+// The MTRRs (SDM vol. 3, "Memory Type Range Registers") in the order of msr.mtrr_fixed[].
+static const uint32_t mtrr_fixed[11] = {0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f};
+
+static bool find_mtrr(uint32_t index, struct msr *m) {
+    *m = (struct msr){.index = index, .kind = SPECIAL};
+    if (index - MSR_MTRR_PHYS_BASE0 < 16) {
+        m->offset = FIELD(mtrr_var) + 8 * (index - MSR_MTRR_PHYS_BASE0);
+        return true;
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(mtrr_fixed); i++)
+        if (mtrr_fixed[i] == index) {
+            m->offset = FIELD(mtrr_fixed) + 8 * i;
+            return true;
+        }
+    return false;
+}
+
+static bool find(uint32_t index, struct msr *m) {
+    for (unsigned i = 0; i < ARRAY_SIZE(msrs); i++)
+        if (msrs[i].index == index) {
+            *m = msrs[i];
+            return true;
+        }
+    return find_mtrr(index, m);
+}
+
+static uint64_t *field(struct vcpu *v, const struct msr *m) {
+    return (uint64_t *)((char *)v + m->offset);
+}
+
+// ---- values that have rules --------------------------------------------------------------------
+static bool canonical(uint64_t address) {
+    return (uint64_t)((int64_t)(address << 16) >> 16) == address;
+}
+
+static bool memory_type_valid(uint8_t type, bool pat) {
+    return type < 8 && type != 2 && type != 3 && (pat || type != 7);
+}
+
+static bool memory_types_valid(uint64_t types, bool pat) {
+    for (unsigned i = 0; i < 64; i += 8)
+        if (!memory_type_valid((uint8_t)(types >> i), pat))
+            return false;
+    return true;
+}
+
+static int write_efer(struct vcpu *v, uint64_t value, bool host) {
+    uint64_t allowed = EFER_LMA, ext = cpuid_bits(v, 0x80000001, 0, CPUID_EDX);
+    allowed |= host || (ext & BIT(11)) ? EFER_SCE : 0;
+    allowed |= host || (ext & BIT(20)) ? EFER_NXE : 0;
+    allowed |= host || (ext & BIT(29)) ? EFER_LME : 0;
+    if (value & ~allowed)
+        return -EINVAL;
+    vcpu_sync(v, PART_CR);
+    if (!host && (v->cr0 & CR0_PG) && ((v->efer ^ value) & EFER_LME))
+        return -EINVAL;
+    v->efer = (value & ~EFER_LMA) | (v->efer & EFER_LMA); // LMA follows CR0.PG
+    vcpu_changed(v, PART_CR);
+    return 0;
+}
+
+// SDM vol. 3, "Local APIC Status and Location": x2APIC mode is entered from xAPIC mode and left to off.
+static int write_apic_base(struct vcpu *v, uint64_t value, bool host) {
+    uint64_t reserved = ~((BIT(cpuid_physical_bits(v)) - 1) & ~0xfffull) & ~(APIC_BASE_BSP | APIC_BASE_X2APIC | APIC_BASE_ENABLE);
+    bool x2apic_known = cpuid_bits(v, 1, 0, CPUID_ECX) & BIT(21);
+    uint64_t modes = APIC_BASE_ENABLE | APIC_BASE_X2APIC, old = v->msr.apic_base & modes, new = value & modes;
+    if ((value & reserved) || new == APIC_BASE_X2APIC || (!x2apic_known && (new & APIC_BASE_X2APIC)))
+        return -EINVAL;
+    if (!host && ((old == modes && new == APIC_BASE_ENABLE) || (old == 0 && new == modes)))
+        return -EINVAL;
+    v->msr.apic_base = value;
+    cpuid_update(v);
+    return 0;
+}
+
+static int write_mtrr(struct vcpu *v, const struct msr *m, uint64_t value) {
+    if (m->index >= 0x250) {
+        if (!memory_types_valid(value, false))
+            return -EINVAL;
+    } else {
+        uint64_t mask = (BIT(cpuid_physical_bits(v)) - 1) & ~0xfffull;
+        mask |= m->index & 1 ? BIT(11) : 0xff; // the mask register's valid bit, or the type
+        if ((value & ~mask) || (!(m->index & 1) && !memory_type_valid((uint8_t)value, false)))
+            return -EINVAL;
+    }
+    *field(v, m) = value;
+    return 0;
+}
+
+static int write_tsc_adjust(struct vcpu *v, uint64_t value, bool host) {
+    if (!host)
+        v->tsc_offset += value - v->msr.tsc_adjust;
+    v->msr.tsc_adjust = value;
+    return 0;
+}
+
+static int write_tsc(struct vcpu *v, uint64_t value, bool host) {
+    int64_t before = v->tsc_offset;
+    vcpu_set_tsc(v, value);
+    if (!host)
+        v->msr.tsc_adjust += v->tsc_offset - before;
+    return 0;
+}
+
+static int write_special(struct vcpu *v, const struct msr *m, uint64_t value, bool host) {
+    switch (m->index) {
+    case MSR_TSC: return write_tsc(v, value, host);
+    case MSR_TSC_ADJUST: return write_tsc_adjust(v, value, host);
+    case MSR_EFER: return write_efer(v, value, host);
+    case MSR_APIC_BASE: return write_apic_base(v, value, host);
+    case MSR_BIOS_SIGN_ID: return 0; // before CPUID reads the microcode revision
+    case MSR_PAT:
+        if (!memory_types_valid(value, true))
+            return -EINVAL;
+        break;
+    case MSR_SYSENTER_ESP:
+    case MSR_SYSENTER_EIP:
+    case MSR_LSTAR:
+    case MSR_CSTAR:
+    case MSR_FS_BASE:
+    case MSR_GS_BASE:
+    case MSR_KERNEL_GS_BASE:
+        if (!canonical(value))
+            return -EINVAL;
+        break;
+    default: return write_mtrr(v, m, value);
+    }
+    *field(v, m) = value;
+    return 0;
+}
+
+static bool is_syscall_msr(uint32_t index) {
+    return (index >= MSR_STAR && index <= MSR_SFMASK) || index == MSR_KERNEL_GS_BASE || index == MSR_TSC_AUX;
+}
+
+// While the guest runs the processor holds these; what it holds is taken back before they are looked at.
+static void take_back(struct vcpu *v) {
+    irq_disable();
+    vmm_vendor->vcpu_put(v);
+    irq_enable();
+}
+
+// ---- one register ------------------------------------------------------------------------------
+int msr_read(struct vcpu *v, uint32_t index, uint64_t *value, bool host) {
+    struct msr m;
+    (void)host;
+    if (!find(index, &m))
+        return -ENOENT;
+    if (m.part)
+        vcpu_sync(v, m.part);
+    if (index == MSR_KERNEL_GS_BASE)
+        take_back(v);
+    switch (m.kind) {
+    case CONSTANT: *value = m.mask; return 0;
+    case IGNORED: *value = 0; return 0;
+    case SPECIAL:
+        if (index == MSR_TSC)
+            *value = vcpu_tsc(v);
+        else if (index == MSR_EFER)
+            *value = v->efer;
+        else if (index == MSR_BIOS_SIGN_ID)
+            *value = 1ull << 32; // some revision
+        else
+            *value = *field(v, &m);
+        return 0;
+    }
+    *value = *field(v, &m);
+    return 0;
+}
+
+int msr_write(struct vcpu *v, uint32_t index, uint64_t value, bool host) {
+    struct msr m;
+    if (!find(index, &m))
+        return -ENOENT;
+    if (m.part)
+        vcpu_sync(v, m.part);
+    if (is_syscall_msr(index))
+        take_back(v);
+    switch (m.kind) {
+    case CONSTANT: return host && value == m.mask ? 0 : -EINVAL;
+    case IGNORED: return 0;
+    case SPECIAL: {
+        int err = write_special(v, &m, value, host);
+        if (err)
+            return err;
+        break;
+    }
+    case STORED:
+        if (value & ~m.mask)
+            return -EINVAL;
+        *field(v, &m) = value;
+        break;
+    }
+    if (m.part)
+        vcpu_changed(v, m.part);
+    return 0;
+}
+
+// ---- exits -------------------------------------------------------------------------------------
+static uint64_t written_value(const struct vcpu *v) {
+    return (uint32_t)v->gpr[GPR_RAX] | v->gpr[GPR_RDX] << 32;
+}
+
+static void give_value(struct vcpu *v, uint64_t value) {
+    v->gpr[GPR_RAX] = (uint32_t)value;
+    v->gpr[GPR_RDX] = value >> 32;
+}
+
+static int complete_user_msr(struct vcpu *v) {
+    if (v->run->msr.error) {
+        vcpu_inject_exception(v, VECTOR_GP, true, 0);
+        return 1;
+    }
+    if (v->pending.in)
+        give_value(v, v->run->msr.data);
+    vcpu_skip(v, v->pending.length);
+    return 1;
+}
+
+// Hands the access to user space if it asked for accesses refused for that reason; else #GP.
+static int refuse(struct vcpu *v, const struct vm_exit *e, bool write, uint64_t reason) {
+    if (!(v->vm->user_msr_reasons & reason)) {
+        vcpu_inject_exception(v, VECTOR_GP, true, 0);
+        return 1;
+    }
+    struct kvm_run *r = v->run;
+    r->exit_reason = write ? KVM_EXIT_X86_WRMSR : KVM_EXIT_X86_RDMSR;
+    r->msr.error = 0;
+    r->msr.reason = reason;
+    r->msr.index = (uint32_t)v->gpr[GPR_RCX];
+    r->msr.data = write ? written_value(v) : 0;
+    v->pending.length = e->length;
+    v->pending.in = !write;
+    v->complete = complete_user_msr;
+    return 0;
+}
+
+static uint64_t reason_of(int err) {
+    return err == -ENOENT ? KVM_MSR_EXIT_REASON_UNKNOWN : KVM_MSR_EXIT_REASON_INVAL;
+}
+
+int msr_exit_read(struct vcpu *v, const struct vm_exit *e) {
+    uint32_t index = (uint32_t)v->gpr[GPR_RCX];
+    if (v->vm->msr_filter && !msr_filter_allows(v->vm, index, false))
+        return refuse(v, e, false, KVM_MSR_EXIT_REASON_FILTER);
+    uint64_t value;
+    int err = msr_read(v, index, &value, false);
+    if (unlikely(err))
+        return refuse(v, e, false, reason_of(err));
+    give_value(v, value);
+    vcpu_skip(v, e->length);
+    return 1;
+}
+
+int msr_exit_write(struct vcpu *v, const struct vm_exit *e) {
+    uint32_t index = (uint32_t)v->gpr[GPR_RCX];
+    if (v->vm->msr_filter && !msr_filter_allows(v->vm, index, true))
+        return refuse(v, e, true, KVM_MSR_EXIT_REASON_FILTER);
+    int err = msr_write(v, index, written_value(v), false);
+    if (unlikely(err))
+        return refuse(v, e, true, reason_of(err));
+    vcpu_skip(v, e->length);
+    return 1;
+}
+
+// ---- ioctls ------------------------------------------------------------------------------------
+static unsigned list_all(uint32_t *out) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(msrs); i++)
+        out[n++] = msrs[i].index;
+    for (unsigned i = 0; i < 16; i++)
+        out[n++] = MSR_MTRR_PHYS_BASE0 + i;
+    for (unsigned i = 0; i < ARRAY_SIZE(mtrr_fixed); i++)
+        out[n++] = mtrr_fixed[i];
+    return n;
+}
+#define MSR_COUNT (ARRAY_SIZE(msrs) + 16 + ARRAY_SIZE(mtrr_fixed))
+
+static long give_list(unsigned long arg, const uint32_t *list, unsigned n) {
+    struct kvm_msr_list __user *user = (struct kvm_msr_list __user *)arg;
+    struct kvm_msr_list head;
+    if (copy_from_user(&head, user, sizeof(head)))
+        return -EFAULT;
+    unsigned room = head.nmsrs;
+    head.nmsrs = n;
+    if (copy_to_user(user, &head, sizeof(head)))
+        return -EFAULT;
+    if (room < n)
+        return -E2BIG;
+    return copy_to_user(user->indices, list, n * sizeof(*list));
+}
+
+long msr_get_index_list(unsigned long arg) {
+    uint32_t list[MSR_COUNT];
+    return give_list(arg, list, list_all(list));
+}
+
+static const uint32_t feature_msrs[] = {MSR_ARCH_CAPABILITIES, MSR_BIOS_SIGN_ID};
+
+long msr_get_feature_list(unsigned long arg) {
+    return give_list(arg, feature_msrs, ARRAY_SIZE(feature_msrs));
+}
+
+// Runs over a user's struct kvm_msrs, until fn refuses one; returns how many were done.
+static long for_each(unsigned long arg, bool write_back, int (*fn)(void *, struct kvm_msr_entry *), void *context) {
+    struct kvm_msrs __user *user = (struct kvm_msrs __user *)arg;
+    struct kvm_msrs head;
+    if (copy_from_user(&head, user, sizeof(head)))
+        return -EFAULT;
+    if (head.nmsrs >= 256) // MAX_IO_MSRS
+        return -E2BIG;
+    long done = 0;
+    for (; done < head.nmsrs; done++) {
+        struct kvm_msr_entry entry;
+        if (copy_from_user(&entry, &user->entries[done], sizeof(entry)))
+            return -EFAULT;
+        if (fn(context, &entry))
+            break;
+        if (write_back && copy_to_user(&user->entries[done], &entry, sizeof(entry)))
+            return -EFAULT;
+    }
+    return done;
+}
+
+static int get_feature(void *context, struct kvm_msr_entry *entry) {
+    (void)context;
+    if (entry->index == MSR_ARCH_CAPABILITIES)
+        entry->data = ARCH_CAPABILITIES;
+    else if (entry->index == MSR_BIOS_SIGN_ID)
+        entry->data = 1ull << 32;
+    else
+        return -ENOENT;
+    return 0;
+}
+
+long msr_get_features(unsigned long arg) {
+    return for_each(arg, true, get_feature, NULL);
+}
+
+static int get_one(void *v, struct kvm_msr_entry *entry) {
+    uint64_t value;
+    int err = msr_read(v, entry->index, &value, true);
+    if (!err)
+        entry->data = value;
+    return err;
+}
+
+static int set_one(void *v, struct kvm_msr_entry *entry) {
+    return msr_write(v, entry->index, entry->data, true);
+}
+
+long msr_ioctl_get(struct vcpu *v, unsigned long arg) {
+    vcpu_fetch(v, PART_ALL);
+    return for_each(arg, true, get_one, v);
+}
+
+long msr_ioctl_set(struct vcpu *v, unsigned long arg) {
+    vcpu_fetch(v, PART_ALL);
+    return for_each(arg, false, set_one, v);
+}

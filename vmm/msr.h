@@ -1,0 +1,38 @@
+// Model-specific registers of guests.
+#pragma once
+#include "vmm/vcpu.h"
+
+#define MSR_PAT_RESET         0x0007040600070406ull
+#define MSR_MISC_ENABLE_RESET 1ull // fast strings
+#define APIC_BASE_RESET       0xfee00800ull
+#define APIC_BASE_BSP         (1ull << 8)
+#define APIC_BASE_X2APIC      (1ull << 10)
+#define APIC_BASE_ENABLE      (1ull << 11)
+
+// RDMSR and WRMSR of the guest as KVM's handlers: 1 go on, 0 to user space.
+int msr_exit_read(struct vcpu *v, const struct vm_exit *e);
+int msr_exit_write(struct vcpu *v, const struct vm_exit *e);
+
+// One register. host: user space asks, which may do more (write read-only ones). 0, -ENOENT: there is
+// no such register; -EINVAL: the value is not allowed. Parts of the MSR must be current (PART_ALL when
+// from user space).
+int msr_read(struct vcpu *v, uint32_t index, uint64_t *value, bool host);
+int msr_write(struct vcpu *v, uint32_t index, uint64_t value, bool host);
+
+// ioctls
+long msr_get_index_list(unsigned long arg);
+long msr_get_feature_list(unsigned long arg);
+long msr_get_features(unsigned long arg); // KVM_GET_MSRS on /dev/kvm
+long msr_ioctl_get(struct vcpu *v, unsigned long arg);
+long msr_ioctl_set(struct vcpu *v, unsigned long arg);
+
+// msr_filter.c: KVM_X86_SET_MSR_FILTER.
+long msr_set_filter(struct vm *vm, unsigned long arg);
+bool msr_filter_allows(const struct vm *vm, uint32_t index, bool write);
+void msr_filter_free(struct vm *vm);
+int msr_filter_clone(struct vm *to, const struct vm *from); // 0 or -ENOMEM
+// vcpu.c: which MSRs the guest reaches without an exit, after a filter change.
+void vcpu_pass_msrs(struct vcpu *v);
+// tsc.c
+uint64_t vcpu_tsc(struct vcpu *v);              // what the guest's RDTSC gives now
+void vcpu_set_tsc(struct vcpu *v, uint64_t tsc);

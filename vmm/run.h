@@ -1,0 +1,26 @@
+// Running a vCPU.
+#pragma once
+#include "vmm/vcpu.h"
+
+// The work of KVM_RUN. v->lock held, interrupts on. 0 with kvm_run filled in, or -EINTR, -EFAULT, ...
+long vcpu_run(struct vcpu *v);
+// The second level of exit handling (exit.c). 1: run the guest again; 0: back to user space with kvm_run
+// filled in; or a negative errno. Interrupts on, may sleep.
+int exit_handle(struct vcpu *v, const struct vm_exit *e);
+
+// chrono.c: hands an instruction that the extension traps to user space; completed at the next KVM_RUN.
+int vcpu_chrono_insn(struct vcpu *v, const struct vm_exit *e, uint32_t insn);
+// The timer or the monitor trap flag ended a passage: is it the step that somebody asked for?
+int vcpu_step_done(struct vcpu *v);
+// True while one instruction at a time is wanted, by the extension or KVM_GUESTDBG_SINGLESTEP.
+static inline bool vcpu_stepping(const struct vcpu *v) {
+    return unlikely((v->chrono->control & CHRONO_STEP) || (v->guest_debug.control & KVM_GUESTDBG_SINGLESTEP));
+}
+long chrono_get_state(struct vcpu *v, unsigned long arg);
+long chrono_set_state(struct vcpu *v, unsigned long arg);
+void chrono_state_get(struct vcpu *v, struct chrono_vcpu_state *s); // everything current
+// report.c
+void vcpu_report_entry_failure(struct vcpu *v, const struct vm_exit *e);
+// sync_regs.c: KVM_CAP_SYNC_REGS, registers through kvm_run.s. 0 or -EINVAL.
+int vcpu_sync_regs_in(struct vcpu *v);
+void vcpu_sync_regs_out(struct vcpu *v);

@@ -1,0 +1,13 @@
+// The guest's time-stamp counter: the host's plus an offset, or, under CHRONO_VTIME, virtual time.
+#include "cpu/x86.h"
+#include "vmm/msr.h"
+
+uint64_t vcpu_tsc(struct vcpu *v) {
+    if (v->chrono->control & CHRONO_VTIME)
+        return v->chrono->vtime_base + v->count;
+    return rdtsc() + v->tsc_offset;
+}
+
+void vcpu_set_tsc(struct vcpu *v, uint64_t tsc) {
+    v->tsc_offset = tsc - rdtsc();
+}
