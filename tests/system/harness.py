@@ -55,7 +55,7 @@ class Boot:
     extra: str = ""              # folder merged into the initial file system
     prompt: str = PROMPT         # what is waited for; "" for nothing
     boot_limit: int = 120
-    linux: bool = False          # Debian's kernel instead of VMkernel: the control
+    linux: str = ""              # name of a Debian package: its kernel instead of VMkernel
 
 
 @dataclass
@@ -112,7 +112,7 @@ def initrd_with(extra):
 
 def kernel_for(boot):
     if boot.linux:
-        done = subprocess.run([TOP / "tools/linux-kernel", BUILD / "linux"],
+        done = subprocess.run([TOP / "tools/linux-kernel", BUILD / boot.linux, boot.linux],
                               stdout=subprocess.PIPE, check=True)
         return Path(done.stdout.decode().strip())
     kernel = BUILD / "chronovisor.elf"
@@ -129,10 +129,10 @@ def iso_for(boot):
         initrd = initrd_with(boot.extra)
         cmdline = boot.cmdline
         if boot.linux:
-            cmdline += " console=tty0 console=ttyS0 mitigations=off quiet rdinit=/sbin/init"
+            cmdline += " console=tty0 console=ttyS0 mitigations=off quiet"
         elif "loglevel=" not in cmdline:
             cmdline = f"{cmdline} loglevel={LOGLEVEL}".strip()
-        key = hashlib.sha1(f"{cmdline}\0{boot.extra}".encode()).hexdigest()[:12]
+        key = hashlib.sha1(f"{boot.linux}\0{cmdline}\0{boot.extra}".encode()).hexdigest()[:12]
         iso = BUILD / "test-iso" / f"{key}.iso"
         newest = max(kernel.stat().st_mtime, initrd.stat().st_mtime)
         if not iso.exists() or iso.stat().st_mtime <= newest:

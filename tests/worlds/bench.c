@@ -1,6 +1,9 @@
+/* test: none */
+/* libs: -Wl,--entry=first_instruction */
 // Costs of the basic operations in TSC ticks: `R name value` for each, the median of several runs
 // after a warm-up. In Bochs with `clock: sync=none` a tick is one instruction. `bench NAME...`: only
-// those whose name begins so. Runs under Linux as well, for comparison.
+// those whose name begins so. Runs under Linux as well, for comparison. First it prints `start` and
+// the TSC at its first instruction: as the first program of a boot it thus tells how long that took.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -15,7 +18,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #define RUNS 7
@@ -27,6 +32,18 @@ static inline uint64_t ticks(void) {
     __asm__ volatile("lfence; rdtsc" : "=a"(lo), "=d"(hi)::"memory");
     return (uint64_t)hi << 32 | lo;
 }
+
+// Where the program starts: RDX is an argument of _start, RCX is free (System V ABI, 3.4.1).
+uint64_t start_ticks;
+__asm__(".globl first_instruction\n"
+        "first_instruction:\n"
+        "    mov %rdx, %rcx\n"
+        "    rdtsc\n"
+        "    shl $32, %rdx\n"
+        "    or %rdx, %rax\n"
+        "    mov %rax, start_ticks(%rip)\n"
+        "    mov %rcx, %rdx\n"
+        "    jmp _start\n");
 
 static void fail(const char *what) {
     perror(what);
@@ -386,6 +403,9 @@ static int chosen(int argc, char **argv, const char *name) {
 int main(int argc, char **argv) {
     if (argc == 2 && !strcmp(argv[1], "--nothing"))
         return 0;
+    mknod("/dev/null", S_IFCHR | 0666, makedev(1, 3)); // a bare Linux has but /dev/console
+    mknod("/dev/zero", S_IFCHR | 0666, makedev(1, 5));
+    printf("start %lu\n", (unsigned long)start_ticks);
     self = argv[0][0] == '/' ? argv[0] : "/proc/self/exe";
     for (size_t i = 0; i < sizeof(benches) / sizeof(benches[0]); i++) {
         if (!chosen(argc, argv, benches[i].name))
@@ -394,5 +414,7 @@ int main(int argc, char **argv) {
         fflush(stdout);
     }
     printf("end\n");
+    fflush(stdout);
+    tcdrain(STDOUT_FILENO); // as the first program: what follows is the kernel's
     return 0;
 }
