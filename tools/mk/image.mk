@@ -40,4 +40,4 @@ $(BUILD)/NOTICE: tools/notice tools/deps.list
 # One launcher, so that the command a person types does not depend on where the tools are.
 $(BUILD)/chrono: tools/chrono
 	@mkdir -p $(@D)
-	$(Q)printf '#!/bin/sh\nexec "%s" "$$@"\n' "$(abspath tools/chrono)" > $@ && chmod +x $@
+	$(Q)printf '#!/bin/sh\nCHRONO_BUILD="%s" exec "%s" "$$@"\n' "$(abspath $(BUILD))" "$(abspath tools/chrono)" > $@ && chmod +x $@
