@@ -7,6 +7,26 @@
 
 #define LINK (PTE_PRESENT | PTE_WRITE | PTE_USER | PTE_ACCESSED) // of an entry that holds a table
 
+// Drops a reference to a table that was shared. When all others have made copies meanwhile, what is in
+// it goes too.
+static void release_shared(struct frame *table) {
+    spin_lock(&tables_lock);
+    if (table->refs == 1) {
+        uint64_t *entry = frame_virt(table);
+        for (; table->flags; entry++) {
+            if (!*entry)
+                continue;
+            struct frame *f = entry_frame(*entry);
+            *entry = 0;
+            rmap_remove(f, entry);
+            frame_put(f);
+            table->flags--;
+        }
+    }
+    frame_put(table);
+    spin_unlock(&tables_lock);
+}
+
 void gather_finish(struct gather *g) {
     if (g->start < g->end)
         tlb_flush(g->space, g->start, g->end);
@@ -18,6 +38,7 @@ void gather_finish(struct gather *g) {
         case GATHER_FRAME: frame_put(f); break;
         case GATHER_TABLE: frame_put_zeroed(f); break;
         case GATHER_LARGE: frame_put_large(f); break;
+        case GATHER_SHARED: release_shared(f); break;
         }
     }
     gather_init(g, g->space);
@@ -259,17 +280,20 @@ static void unlink_pde(struct gather *g, uint64_t *pde, uint64_t va) {
 static void zap_large(struct gather *g, uint64_t *pde, uint64_t va) {
     struct frame *head = entry_frame(*pde);
     rmap_remove(head, pde);
-    if (!head->rmap) // else another space has it: the frames' references are its
-        gather(g, head, GATHER_LARGE);
+    // Another space that has it too may free it before this one's TLBs are flushed: hold on till then.
+    for (unsigned i = 0; head->rmap && i < TABLE_ENTRIES; i++)
+        frame_get(&head[i]);
+    gather(g, head, GATHER_LARGE);
     g->space->pages_mapped -= TABLE_ENTRIES;
     unlink_pde(g, pde, va);
 }
 
-// Lets go of a table that others share, with all that is in it.
+// Lets go of a table that others share, with all that is in it. Its reference is dropped after the
+// flush: until then the others find it shared and change copies only, which keeps its frames.
 static void zap_shared_table(struct gather *g, uint64_t *pde, uint64_t va) {
     struct frame *table = entry_frame(*pde);
     rmap_remove(table, pde);
-    frame_put(table);
+    gather(g, table, GATHER_SHARED);
     g->space->pages_mapped -= table->flags;
     unlink_pde(g, pde, va);
 }

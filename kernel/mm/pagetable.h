@@ -25,7 +25,7 @@ struct gather {
     unsigned count;
     struct gathered {
         struct frame *frame;
-        enum { GATHER_FRAME, GATHER_TABLE, GATHER_LARGE } what;
+        enum { GATHER_FRAME, GATHER_TABLE, GATHER_LARGE, GATHER_SHARED } what;
     } items[GATHER_MAX];
 };
 static inline void gather_init(struct gather *g, struct space *s) {
