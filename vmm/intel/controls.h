@@ -71,7 +71,9 @@ struct vmx_controls {
     uint32_t primary_may, secondary_may;           // bits that may be switched on later
     uint64_t cr0_must, cr0_may, cr4_must, cr4_may; // in VMX operation (IA32_VMX_CR0_FIXED0...)
     uint64_t ept_vpid;                             // IA32_VMX_EPT_VPID_CAP
-    uint8_t timer_shift;                           // preemption timer counts at TSC >> shift
+    // The capability MSRs: low half: bits that must be 1, high half: bits that may be.
+    uint64_t pin_cap, primary_cap, secondary_cap, exit_cap, entry_cap, misc, basic;
+    uint8_t timer_shift; // preemption timer counts at TSC >> shift
 };
 extern struct vmx_controls vmx_controls;
 

@@ -146,6 +146,7 @@ static void decode_register(struct vm_exit *e) {
 void vmx_decode_exit(struct vcpu *v, bool vectoring, struct vm_exit *e) {
     uint32_t raw = vmcs_read32(v, EXIT_REASON), basic = raw & 0xffff;
     e->raw_reason = raw;
+    e->vectoring = vectoring;
     e->length = 0;
     e->qualification = 0;
     if (basic >= ARRAY_SIZE(reasons) || reasons[basic].kind == EXIT_HOST) {

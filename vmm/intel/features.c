@@ -138,6 +138,7 @@ int vmx_negotiate(void) {
         log_error("vmm: VT-x: this processor lacks the \"true\" control MSRs");
         return -ENODEV;
     }
+    c->basic = basic;
     c->revision = basic & 0x7fffffff;
     bool ok = NEGOTIATE(pin, MSR_VMX_TRUE_PIN, &c->pin, NULL);
     ok &= NEGOTIATE(primary, MSR_VMX_TRUE_PRIMARY, &c->primary, &c->primary_may);
@@ -154,7 +155,13 @@ int vmx_negotiate(void) {
         log_error("vmm: VT-x: CR3 exiting cannot be switched off");
         ok = false;
     }
-    c->timer_shift = rdmsr(MSR_VMX_MISC) & 0x1f;
+    c->pin_cap = rdmsr(MSR_VMX_TRUE_PIN);
+    c->primary_cap = rdmsr(MSR_VMX_TRUE_PRIMARY);
+    c->secondary_cap = rdmsr(MSR_VMX_SECONDARY);
+    c->exit_cap = rdmsr(MSR_VMX_TRUE_EXIT);
+    c->entry_cap = rdmsr(MSR_VMX_TRUE_ENTRY);
+    c->misc = rdmsr(MSR_VMX_MISC);
+    c->timer_shift = c->misc & 0x1f;
     c->cr0_must = rdmsr(MSR_VMX_CR0_FIXED0);
     c->cr0_may = rdmsr(MSR_VMX_CR0_FIXED1);
     c->cr4_must = rdmsr(MSR_VMX_CR4_FIXED0);

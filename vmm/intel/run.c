@@ -79,8 +79,9 @@ static void load_breakpoints(struct vcpu *v) {
 }
 
 // The entry was refused: nothing of it took place.
-static void entry_failed(struct vcpu *v) {
+static void entry_failed(struct vcpu *v, const struct vm_exit *e) {
     struct vmx_vcpu *x = vmx_of(v);
+    x->failure = (struct vmx_failure){e->raw_reason, e->qualification};
     if (x->injecting) {
         v->event = x->event_before;
         vmcs_write32(v, ENTRY_INTERRUPTION_INFO, 0);
@@ -116,14 +117,14 @@ void vmx_run(struct vcpu *v, uint32_t intercepts, uint64_t ticks, struct vm_exit
     if (unlikely(vmx_enter(v->gpr, &x->passage))) {
         *e = (struct vm_exit){.kind = EXIT_ENTRY_FAILED,
                               .qualification = vmcs_read32(v, INSTRUCTION_ERROR)};
-        entry_failed(v);
+        entry_failed(v, e);
         return;
     }
     v->stale = PART_ALL;
     v->cr2 = read_cr2();
     vmx_decode_exit(v, vmx_save_vectoring(v), e);
     if (unlikely(e->kind == EXIT_ENTRY_FAILED)) {
-        entry_failed(v);
+        entry_failed(v, e);
     } else {
         x->passage.launched = 1;
         v->count += x->passage.tsc_out - x->passage.tsc_in - vmm_clock.passage_ticks;

@@ -122,6 +122,13 @@ static void write_blocking(struct vcpu *v) {
     vmcs_write_natural(v, GUEST_PENDING_DEBUG, v->pending_debug);
 }
 
+static void read_mode(struct vcpu *v) {
+    uint32_t cs = vmcs_read32(v, GUEST_CS_RIGHTS), ss = vmcs_read32(v, GUEST_SS_RIGHTS);
+    v->mode.cs_l = cs >> 13 & 1;
+    v->mode.cs_db = cs >> 14 & 1;
+    v->mode.cpl = ss >> 5 & 3;
+}
+
 void vmx_sync(struct vcpu *v, uint32_t parts) {
     parts &= v->stale;
     v->stale &= ~parts;
@@ -135,6 +142,8 @@ void vmx_sync(struct vcpu *v, uint32_t parts) {
         read_control_registers(v);
     if (parts & PART_SEGMENTS)
         read_segments(v);
+    if (parts & PART_MODE)
+        read_mode(v);
     if (parts & PART_SYSMSR)
         read_msrs(v);
     if (parts & PART_BLOCKING)

@@ -21,7 +21,14 @@ struct vmx_passage {
     uint64_t tsc_base, tsc_mask, tsc_in, tsc_out, launched;
 };
 
+// The last entry that was refused: exit reason (0: a VM-instruction error) and qualification or error.
+struct vmx_failure {
+    uint32_t reason;
+    uint64_t qualification;
+};
+
 struct vmx_vcpu {
+    struct vmx_failure failure;
     struct vmx_passage passage;
     paddr_t vmcs;     // region
     void *msr_bitmap; // 4 KB
