@@ -82,6 +82,13 @@ static bool host_wants(const struct vcpu *v) {
            signal_pending(current);
 }
 
+bool vcpu_attention(const struct vcpu *v) {
+    bool stop = (v->chrono->control & CHRONO_STOP_AT) && v->count >= v->chrono->stop_count;
+    bool event = v->event.interrupt_pending || v->event.nmi_pending || v->event.exception_pending ||
+                 v->event.triple_fault || v->run->request_interrupt_window;
+    return stop || event || v->run->immediate_exit || v->step_over || vcpu_stepping(v) || host_wants(v);
+}
+
 static int prepare(struct vcpu *v) {
     if ((v->chrono->control & CHRONO_STOP_AT) && v->count >= v->chrono->stop_count)
         return stop(v, KVM_EXIT_CHRONO_STOP);

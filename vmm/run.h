@@ -8,6 +8,10 @@ long vcpu_run(struct vcpu *v);
 // filled in; or a negative errno. Interrupts on, may sleep.
 int exit_handle(struct vcpu *v, const struct vm_exit *e);
 
+// For emulated instructions, between two iterations of a REP: is there anything that must be looked at before the
+// guest goes on (an event, the count, user space, the host)?
+bool vcpu_attention(const struct vcpu *v);
+
 // chrono.c: hands an instruction that the extension traps to user space; completed at the next KVM_RUN.
 int vcpu_chrono_insn(struct vcpu *v, const struct vm_exit *e, uint32_t insn);
 // The timer or the monitor trap flag ended a passage: is it the step that somebody asked for?
