@@ -62,18 +62,18 @@ void guest_set_gpr(struct vcpu *v, unsigned reg, bool high_byte, unsigned size, 
 void guest_iterated(struct vcpu *v, uint64_t n) {
     clock_add_iterations(v, n);
     vcpu_sync(v, PART_RFLAGS | PART_BLOCKING);
-    v->interruptibility &= ~(BLOCKED_BY_STI | BLOCKED_BY_MOV_SS);
-    if (v->rflags & RFLAGS_TF) // a trap after each iteration
+    if (v->interruptibility & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)) {
+        v->interruptibility &= ~(BLOCKED_BY_STI | BLOCKED_BY_MOV_SS);
+        vcpu_changed(v, PART_BLOCKING);
+    }
+    if (unlikely(v->rflags & RFLAGS_TF)) { // a trap after each iteration
+        vcpu_sync(v, PART_ACTIVITY);
         v->pending_debug |= PENDING_DEBUG_BS;
-    vcpu_changed(v, PART_BLOCKING);
+        vcpu_changed(v, PART_ACTIVITY);
+    }
 }
 
 // ---- segmentation ------------------------------------------------------------------------------
-static int fault(struct vcpu *v, uint8_t vector) {
-    vcpu_inject_exception(v, vector, true, 0);
-    return STEP_FAULT;
-}
-
 static bool canonical(const struct vcpu *v, uint64_t linear) {
     unsigned unused = v->cr4 & CR4_LA57 ? 64 - 57 : 64 - 48;
     return (int64_t)(linear << unused) >> unused == (int64_t)linear;
@@ -95,8 +95,9 @@ static bool segment_allows(const struct vcpu *v, const struct kvm_segment *s, ui
     return last <= s->limit;
 }
 
-int guest_linear(struct vcpu *v, unsigned segment, uint64_t offset, unsigned size, bool write,
-                 uint64_t *linear) {
+// The vector of the exception that an access would raise; 0: none.
+static uint8_t check_linear(struct vcpu *v, unsigned segment, uint64_t offset, unsigned size,
+                            bool write, uint64_t *linear) {
     bool wide = vcpu_code_size(v) == 8;
     vcpu_sync(v, PART_CR | PART_RFLAGS | (wide && segment < SEG_FS ? 0 : PART_SEGMENTS));
     uint8_t vector = segment == SEG_SS ? VECTOR_SS : VECTOR_GP;
@@ -104,16 +105,28 @@ int guest_linear(struct vcpu *v, unsigned segment, uint64_t offset, unsigned siz
     if (wide) {
         *linear = offset + (segment >= SEG_FS ? s->base : 0);
         if (!canonical(v, *linear) || !canonical(v, *linear + size - 1))
-            return fault(v, vector);
+            return vector;
     } else {
         if (!segment_allows(v, s, offset, size, write))
-            return fault(v, vector);
+            return vector;
         *linear = (uint32_t)(s->base + offset);
     }
-    if (unlikely((v->cr0 & CR0_AM) && (v->rflags & RFLAGS_AC)) && vcpu_cpl(v) == 3 &&
-        (*linear & (MIN(size, 8u) - 1)))
-        return fault(v, VECTOR_AC);
-    return STEP_DONE;
+    bool aligned_only = unlikely((v->cr0 & CR0_AM) && (v->rflags & RFLAGS_AC)) && vcpu_cpl(v) == 3;
+    return aligned_only && (*linear & (MIN(size, 8u) - 1)) ? VECTOR_AC : 0;
+}
+
+bool guest_linear_allowed(struct vcpu *v, unsigned segment, uint64_t offset, unsigned size,
+                          bool write, uint64_t *linear) {
+    return check_linear(v, segment, offset, size, write, linear) == 0;
+}
+
+int guest_linear(struct vcpu *v, unsigned segment, uint64_t offset, unsigned size, bool write,
+                 uint64_t *linear) {
+    uint8_t vector = check_linear(v, segment, offset, size, write, linear);
+    if (likely(vector == 0))
+        return STEP_DONE;
+    vcpu_inject_exception(v, vector, true, 0);
+    return STEP_FAULT;
 }
 
 // ---- paging ------------------------------------------------------------------------------------

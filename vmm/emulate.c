@@ -439,6 +439,6 @@ int emulate_mmio(struct vcpu *v, const struct vm_exit *e) {
     if (!handlers[em->insn.op])
         return vcpu_report_unknown(v, e);
     // What completion needs is read while the hardware still holds it.
-    vcpu_sync(v, PART_RIP | PART_RSP | PART_RFLAGS | PART_CR | PART_SEGMENTS | PART_BLOCKING);
+    vcpu_sync(v, PART_RIP | PART_RSP | PART_RFLAGS | PART_CR | PART_SEGMENTS | PART_BLOCKING | PART_ACTIVITY);
     return run_handler(v, em);
 }

@@ -36,7 +36,7 @@ struct emulation {
         uint32_t count;                  // elements of the batch
         uint16_t port;
         uint8_t size, address_size, segment, length;
-        bool in, rep, has_gpa, transferred;
+        bool in, rep, has_gpa;
     } io;
 };
 
@@ -48,6 +48,9 @@ struct emulation *emulation_begin(struct vcpu *v,
 // address size already. STEP_DONE with *linear, or STEP_FAULT (#GP, #SS, #AC).
 int guest_linear(struct vcpu *v, unsigned segment, uint64_t offset, unsigned size, bool write,
                  uint64_t *linear);
+// The same without an exception: would it be STEP_DONE?
+bool guest_linear_allowed(struct vcpu *v, unsigned segment, uint64_t offset, unsigned size,
+                          bool write, uint64_t *linear);
 // Translation of one byte for ACCESS_* at the guest's privilege. STEP_DONE, or STEP_FAULT (#PF).
 int guest_translate(struct vcpu *v, uint64_t linear, unsigned access, uint64_t *gpa);
 // The next access of the instruction: up to 16 bytes at a linear address. will_write: the instruction will
