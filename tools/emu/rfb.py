@@ -50,7 +50,7 @@ class Rfb:
             self._event(code, True)
         for code in [symbol] + symbols[::-1]:
             self._event(code, False)
-        time.sleep(0.03)
+        time.sleep(0.03 * (len(symbols) + 1))    # Bochs drops keys when its 16 bytes are full
 
     def _event(self, symbol, down):
         self._socket.sendall(struct.pack(">BBHI", KEY_EVENT, down, 0, symbol))
