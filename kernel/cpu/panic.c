@@ -150,7 +150,7 @@ static void report(struct report *r, const struct trap_frame *f) {
     if (r->line == to_screen)
         r->row = MAX(r->row, PANIC_SCREEN_ROWS - 1u);
     report_line(
-        r, "Please send this report (the build is in its first line). Power off when you like.");
+        r, "Please send this report; line 1 names the build. Power off when you like.");
 }
 
 static noreturn void halt(void) {
