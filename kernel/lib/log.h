@@ -4,11 +4,12 @@
 #pragma once
 #include "lib/list.h"
 
-enum log_level { LOG_ERROR = 3, LOG_WARNING = 4, LOG_NOTICE = 5, LOG_INFO = 6, LOG_DEBUG = 7 };
+enum log_level { LOG_ALWAYS = 0, LOG_ERROR = 3, LOG_WARNING = 4, LOG_NOTICE = 5, LOG_INFO = 6, LOG_DEBUG = 7 };
 
 // Appends one line (no newline at the end), prefixed by time. By convention it starts with the
 // area: log_printf(LOG_WARNING, "ide: hda: DMA timed out, falling back to PIO").
 void log_printf(enum log_level level, const char *fmt, ...) printf_like(2, 3);
+// LOG_ALWAYS is shown whatever loglevel= says.
 #define log_error(...)   log_printf(LOG_ERROR, __VA_ARGS__)
 #define log_warning(...) log_printf(LOG_WARNING, __VA_ARGS__)
 #define log_notice(...)  log_printf(LOG_NOTICE, __VA_ARGS__)

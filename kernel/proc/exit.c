@@ -171,7 +171,7 @@ static void become_zombie(struct process *p) {
 
 static noreturn void init_exited(int status) {
     int code = status & 0x7f ? 128 + (status & 0x7f) : status >> 8;
-    log_notice("init exited with status %d", code);
+    log_printf(LOG_ALWAYS, "init exited with status %d", code); // tools wait for this line
     system_shut_down(POWER_OFF);
 }
 
