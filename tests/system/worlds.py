@@ -1,8 +1,9 @@
 """Programs of tests/worlds: exit status 0 is a pass. First under Linux, then under VMkernel.
 
-Tags in the first lines of the source, all optional:
+Each runs on one of the machines below in make test, the programs taking turns, and on all of them
+in make test-all. Tags in the first lines of the source, all optional:
     /* run: arguments */            /* test: quick | all | soak | none */
-    /* limit: 60 */ (seconds)       /* boot: cpus=2 mem=512 emu=qemu */
+    /* limit: 60 */ (seconds)       /* boot: cpus=2 mem=512 emu=qemu */ the machine of make test
     /* linux: no */                 it tests what Linux does not do
     /* cost: 3 */                   expected seconds
 """
@@ -12,6 +13,7 @@ import subprocess
 from harness import BUILD, TOP, Boot, Failure, Test
 
 AREA = "Linux programs"
+MACHINES = [Boot(emu="bochs"), Boot(emu="bochs", cpus=2), Boot(emu="qemu", cpus=4)]
 
 
 def tags_of(path):
@@ -19,11 +21,14 @@ def tags_of(path):
     return dict(re.findall(r"^/\* (\w+): (.*?) *\*/", head, re.MULTILINE))
 
 
-def boot_of(tags):
+def boot_of(tags, number):
+    """The machine of make test: that of the tag, else the programs take turns."""
+    if "boot" not in tags:
+        return MACHINES[number % len(MACHINES)]
     settings = dict(word.split("=", 1) for word in tags.get("boot", "").split())
-    for number in ("cpus", "mem"):
-        if number in settings:
-            settings[number] = int(settings[number])
+    for name in ("cpus", "mem"):
+        if name in settings:
+            settings[name] = int(settings[name])
     return Boot(**settings)
 
 
@@ -48,10 +53,15 @@ def world(path, tags):
 
 def collect():
     found = []
-    for path in sorted((TOP / "tests/worlds").glob("*.c")):
+    for number, path in enumerate(sorted((TOP / "tests/worlds").glob("*.c"))):
         tags = tags_of(path)
         level = tags.get("test", "quick")
-        if level != "none":
-            found.append(Test(f"world.{path.stem}", "world", world(path, tags), boot_of(tags),
-                              level, float(tags.get("cost", 2)), AREA))
+        if level == "none":
+            continue
+        first = boot_of(tags, number)
+        for boot in [first] + [m for m in MACHINES if m != first]:
+            name = f"world.{path.stem}@{boot.emu}-{boot.cpus}"
+            found.append(Test(name, "world", world(path, tags), boot,
+                              level if boot == first or level != "quick" else "all",
+                              float(tags.get("cost", 2)), AREA))
     return found
