@@ -37,6 +37,7 @@ all: $(BUILD)/chronovisor.iso $(BUILD)/chrono $(BUILD)/NOTICE ## the bootable im
 
 include tools/mk/kernel.mk
 include tools/mk/worlds.mk
+include tools/mk/guests.mk
 include tools/mk/machine.mk
 include tools/mk/image.mk
 include tools/mk/tests.mk

@@ -1,0 +1,110 @@
+#include "tests/guests/lib/guest.h"
+#include <stdarg.h>
+
+#define COM1 0x3f8
+
+void (*handlers[256])(struct frame *f);
+volatile int trapped;
+volatile uint64_t trapped_error, trapped_cr2, trap_resume;
+static unsigned passed, failed;
+
+static void put(char c) {
+    while (!(inb(COM1 + 5) & 0x20))
+        ;
+    outb(COM1, (uint8_t)c);
+}
+
+static void put_number(uint64_t v, unsigned base) {
+    char text[24];
+    unsigned n = 0;
+    do
+        text[n++] = "0123456789abcdef"[v % base];
+    while (v /= base);
+    while (n)
+        put(text[--n]);
+}
+
+void print(const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    for (; *fmt; fmt++) {
+        if (*fmt != '%') {
+            put(*fmt);
+            continue;
+        }
+        bool is_long = *++fmt == 'l';
+        if (is_long)
+            fmt++;
+        if (*fmt == 's') {
+            for (const char *s = va_arg(ap, const char *); *s; s++)
+                put(*s);
+        } else if (*fmt == 'c') {
+            put((char)va_arg(ap, int));
+        } else if (*fmt == 'd') {
+            int v = va_arg(ap, int);
+            if (v < 0)
+                put('-');
+            put_number(v < 0 ? -(int64_t)v : v, 10);
+        } else {
+            put_number(is_long ? va_arg(ap, uint64_t) : va_arg(ap, uint32_t),
+                       *fmt == 'x' ? 16 : 10);
+        }
+    }
+    va_end(ap);
+}
+
+void pass(const char *name) {
+    passed++;
+    print("ok %s\n", name);
+}
+
+void fail(const char *name, const char *why) {
+    failed++;
+    print("not ok %s: %s\n", name, why);
+}
+
+void check(const char *name, uint64_t got, uint64_t expected) {
+    if (got == expected) {
+        pass(name);
+        return;
+    }
+    failed++;
+    print("not ok %s: got 0x%lx, expected 0x%lx\n", name, got, expected);
+}
+
+int end(void) {
+    print("end %u ok, %u not ok\n", passed, failed);
+    return (int)failed;
+}
+
+void guest_exit(int status) {
+    while (!(inb(COM1 + 5) & 0x40)) // the last character is out
+        ;
+    outl(0x501, (uint32_t)status);
+    outw(0x604, 0x3400); // ACPI: SLP_EN with sleep type 5
+    for (;;)
+        __asm__ volatile("cli; hlt");
+}
+
+void guest_trap(struct frame *f);
+void guest_trap(struct frame *f) {
+    if (handlers[f->vector]) {
+        handlers[f->vector](f);
+        return;
+    }
+    if (trap_resume) {
+        trapped = (int)f->vector;
+        trapped_error = f->error;
+        uint64_t cr2;
+        __asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
+        trapped_cr2 = cr2;
+        f->rip = trap_resume;
+        trap_resume = 0;
+        return;
+    }
+    uint64_t cr2;
+    __asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
+    print("not ok unexpected vector %lu, error 0x%lx, rip 0x%lx, cr2 0x%lx\n", f->vector, f->error,
+          f->rip, cr2);
+    guest_exit(100);
+}

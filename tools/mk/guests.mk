@@ -1,0 +1,17 @@
+# Guest kernels of the tests: tests/guests/NAME/*.[cS] with tests/guests/lib -> $(BUILD)/guests/NAME.elf,
+# a 64-bit program in a 32-bit ELF file, as Multiboot loaders (QEMU's -kernel too) want it.
+
+GUESTS        := $(filter-out lib,$(patsubst tests/guests/%/,%,$(sort $(wildcard tests/guests/*/))))
+GUEST_CFLAGS  := -std=gnu17 -O2 -g -ffreestanding -fno-pic -mno-red-zone -mgeneral-regs-only -fno-stack-protector \
+	-fno-asynchronous-unwind-tables -Wall -Wextra -Wno-unused-parameter -I. $(if $(filter 1,$(WERROR)),-Werror)
+GUEST_BINARIES := $(GUESTS:%=$(BUILD)/guests/%.elf)
+
+.PHONY: guests
+guests: $(GUEST_BINARIES) ## the guest kernels of the tests
+
+$(GUEST_BINARIES): $(BUILD)/guests/%.elf: $$(wildcard tests/guests/$$*/*.[chS]) $$(wildcard tests/guests/lib/*)
+	$(SAY) GUEST $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(GUEST_CFLAGS) -static -nostdlib -Wl,--build-id=none -Wl,-z,max-page-size=4096 -Wl,--no-warn-rwx-segments \
+		-T tests/guests/lib/guest.ld -o $@.64 $(filter %.c %.S,$^) -lgcc
+	$(Q)objcopy -O elf32-i386 $@.64 $@
