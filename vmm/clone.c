@@ -10,6 +10,8 @@
 #include "vmm/slots.h"
 #include "vmm/stage2.h"
 #include "vmm/vm.h"
+#include "vmm/watch.h"
+#include "vmm/watch.h"
 
 // An instruction half done in the emulator does not go along: it is between two exits of one access.
 static int clone_vcpu(struct vcpu *to, struct vcpu *from) {
@@ -87,11 +89,13 @@ static int clone_vm(struct vm *to, struct vm *from) {
     to->manual_dirty_log = from->manual_dirty_log;
     to->tsc_khz = from->tsc_khz;
     mutex_lock(&from->lock);
+    mutex_lock(&to->lock); // nobody knows it yet
     int err = slots_clone(to, from);
     if (!err)
         err = stage2_clone(to, from);
     if (!err)
         err = msr_filter_clone(to, from);
+    mutex_unlock(&to->lock);
     mutex_unlock(&from->lock);
     return err ? err : clone_vcpus(to, from);
 }

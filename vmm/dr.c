@@ -1,8 +1,10 @@
 // Debug registers. MOV DR and #DB always exit, so DR6 and DR7 of the guest live in memory only, and the
 // processor's own breakpoints may be the debugger's while it has them.
 #include "vmm/dr.h"
+#include "vmm/breakpoint.h"
 #include "lib/errno.h"
 #include "mm/uaccess.h"
+#include "vmm/breakpoint.h"
 #include "vmm/vendor.h"
 #include "vmm/x86.h"
 
@@ -120,13 +122,27 @@ static int reflect(struct vcpu *v, const struct vm_exit *e) {
     return 1;
 }
 
+// A breakpoint of the debugger that only fetches see, one that it wrote into memory, or the guest's own.
+static int int3(struct vcpu *v, const struct vm_exit *e) {
+    int hit = v->vm->debugged ? breakpoint_hit(v) : 0;
+    if (hit == 1)
+        return 1;
+    if (hit == 2 || (v->guest_debug.control & KVM_GUESTDBG_USE_SW_BP))
+        return debug_exit(v, VECTOR_BP, linear_rip(v), 0);
+    return reflect(v, e);
+}
+
 int exception_exit(struct vcpu *v, const struct vm_exit *e) {
     switch (e->exception.vector) {
     case VECTOR_DB: return debug_exception(v, e);
     case VECTOR_BP:
         if (v->guest_debug.control & KVM_GUESTDBG_USE_SW_BP)
             return debug_exit(v, VECTOR_BP, linear_rip(v), 0);
-        return reflect(v, e);
+        switch (breakpoint_hit(v)) {
+        case 0: return reflect(v, e);
+        case 1: return 1;
+        default: return debug_exit(v, VECTOR_BP, linear_rip(v), 0);
+        }
     }
     return reflect(v, e);
 }

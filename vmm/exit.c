@@ -11,6 +11,8 @@
 #include "vmm/msr.h"
 #include "vmm/run.h"
 #include "vmm/stage2.h"
+#include "vmm/watch.h"
+#include "vmm/watch.h"
 #include "vmm/vendor.h"
 #include "vmm/x86.h"
 #include "vmm/x86.h"
@@ -36,17 +38,10 @@ static int skip(struct vcpu *v, const struct vm_exit *e) {
 }
 
 // ---- things that the host takes care of ---------------------------------------------------------
-// An NMI of the host arrived in the guest: have it handled where it belongs.
-static int host_nmi(struct vcpu *v, const struct vm_exit *e) {
-    (void)v;
-    (void)e;
-    __asm__ volatile("int $2");
-    return GO_ON;
-}
-
-// The count that user space asked for: prepare() sees it before the next entry. A step is one count.
+// The count that user space asked for, or one instruction.
 static int count_reached(struct vcpu *v, const struct vm_exit *e) {
     (void)e;
+    watch_step_done(v);
     return vcpu_step_done(v);
 }
 
@@ -92,7 +87,7 @@ static int memory(struct vcpu *v, const struct vm_exit *e) {
         return GO_ON;
     if (r < 0)
         return r;
-    return emulate_mmio(v, e);
+    return r == 2 ? watch_hit(v, e) : emulate_mmio(v, e);
 }
 
 // ---- instructions --------------------------------------------------------------------------------
@@ -175,8 +170,8 @@ typedef int (*exit_handler)(struct vcpu *v, const struct vm_exit *e);
 
 static const exit_handler handlers[EXIT_KIND_COUNT] = {
     [EXIT_HOST] = nothing_to_do,
-    [EXIT_INTERRUPT] = nothing_to_do, // it was taken when interrupts were enabled after the passage
-    [EXIT_NMI] = host_nmi,
+    [EXIT_INTERRUPT] = look_again, // it was taken when interrupts were enabled after the passage
+    [EXIT_NMI] = look_again,       // the vendor had it handled
     [EXIT_COUNT] = count_reached,
     [EXIT_STEP] = count_reached,
     [EXIT_IO] = port,
@@ -190,8 +185,8 @@ static const exit_handler handlers[EXIT_KIND_COUNT] = {
     [EXIT_CR] = cr_exit,
     [EXIT_DR] = dr_exit,
     [EXIT_EXCEPTION] = exception_exit,
-    [EXIT_IRQ_WINDOW] = nothing_to_do, // prepare() looks at what waited for it
-    [EXIT_NMI_WINDOW] = nothing_to_do,
+    [EXIT_IRQ_WINDOW] = look_again, // for what waited
+    [EXIT_NMI_WINDOW] = look_again,
     [EXIT_RDTSC] = rdtsc_exit,
     [EXIT_RDTSCP] = rdtsc_exit,
     [EXIT_RDPMC] = rdpmc,

@@ -85,12 +85,13 @@ static void slot_free(struct memory_slot *s) {
 static int start_log(struct vm *vm, struct memory_slot *s) {
     if (s->dirty)
         return 0;
-    s->dirty = kzalloc(bitmap_words(s->size) * 8);
-    if (!s->dirty)
+    uint64_t *bitmap = kzalloc(bitmap_words(s->size) * 8);
+    if (!bitmap)
         return -ENOMEM;
-    // From here on: what was written before does not count.
-    stage2_collect_dirty(vm->stage2, s, s->dirty);
-    memset(s->dirty, 0, bitmap_words(s->size) * 8);
+    stage2_lock_slots(vm->stage2);
+    stage2_zap_slot(vm->stage2, s); // what is mapped from now on is logged
+    s->dirty = bitmap;
+    stage2_unlock_slots(vm->stage2);
     return 0;
 }
 
@@ -112,15 +113,19 @@ static int create(struct vm *vm, const struct kvm_userspace_memory_region *r) {
             return -ENOMEM;
         }
     }
+    stage2_lock_slots(vm->stage2);
     insert(vm, s);
+    stage2_unlock_slots(vm->stage2);
     return 0;
 }
 
 static int move(struct vm *vm, struct memory_slot *s, uint64_t gpa) {
+    stage2_lock_slots(vm->stage2);
     take_out(vm, s);
-    stage2_unmap(vm->stage2, s->gpa, s->size);
+    stage2_zap_slot(vm->stage2, s);
     s->gpa = gpa;
     insert(vm, s);
+    stage2_unlock_slots(vm->stage2);
     return 0;
 }
 
@@ -130,8 +135,11 @@ static int change_flags(struct vm *vm, struct memory_slot *s, uint32_t flags) {
         if (err)
             return err;
     } else {
-        kfree(s->dirty);
+        uint64_t *bitmap = s->dirty;
+        stage2_lock_slots(vm->stage2);
         s->dirty = NULL;
+        stage2_unlock_slots(vm->stage2);
+        kfree(bitmap);
     }
     s->flags = flags;
     return 0;
@@ -142,8 +150,10 @@ static int set_locked(struct vm *vm, const struct kvm_userspace_memory_region *r
     if (!r->memory_size) {
         if (!old)
             return -EINVAL;
+        stage2_lock_slots(vm->stage2);
         take_out(vm, old);
-        stage2_unmap(vm->stage2, old->gpa, old->size);
+        stage2_zap_slot(vm->stage2, old);
+        stage2_unlock_slots(vm->stage2);
         slot_free(old);
         return 0;
     }
@@ -178,11 +188,15 @@ static int get_dirty_locked(struct vm *vm, const struct kvm_dirty_log *log) {
     if (!s || !s->dirty)
         return -ENOENT;
     stage2_collect_dirty(vm->stage2, s, s->dirty);
-    size_t bytes = bitmap_words(s->size) * 8;
-    if (copy_to_user(log->dirty_bitmap, s->dirty, bytes))
-        return -EFAULT;
-    if (!vm->manual_dirty_log)
-        memset(s->dirty, 0, bytes);
+    // Bits are set at any time: each word is taken once, and put back if it does not arrive.
+    for (uint64_t i = 0; i < bitmap_words(s->size); i++) {
+        uint64_t word = vm->manual_dirty_log ? READ_ONCE(s->dirty[i])
+                                             : __atomic_exchange_n(&s->dirty[i], 0, __ATOMIC_RELAXED);
+        if (put_user(word, (uint64_t __user *)log->dirty_bitmap + i)) {
+            __atomic_fetch_or(&s->dirty[i], word, __ATOMIC_RELAXED);
+            return -EFAULT;
+        }
+    }
     return 0;
 }
 
@@ -208,7 +222,7 @@ static int clear_dirty_locked(struct vm *vm, const struct kvm_clear_dirty_log *l
         uint64_t clear;
         if (get_user(clear, (uint64_t __user *)log->dirty_bitmap + i))
             return -EFAULT;
-        words[i] &= ~clear; // pages that are written again show up in the next collection
+        __atomic_fetch_and(&words[i], ~clear, __ATOMIC_RELAXED); // pages that are written again show up in the next collection
     }
     return 0;
 }

@@ -28,19 +28,20 @@ enum vmm_intercept {
     INTERCEPT_DESCRIPTORS = 1u << 7,
     INTERCEPT_CR3 = 1u << 8,
     INTERCEPT_PRESENT_FAULTS = 1u << 9, // #PF on pages that are mapped (vmm/spurious.c)
+    INTERCEPT_INT3 = 1u << 10,          // #BP
 };
 
-// How the processor reads second-level page tables; stage2.c builds them through this.
+// How the processor reads second-level page tables; stage2.c builds them through this. Four levels of
+// 512 entries of 64 bits; an entry at level 1, or one with `large` at level 2, maps memory.
 struct stage2_format {
     // An entry for `pa` at level 1 (4 KB) .. 4 with rights ACCESS_*; leaf: maps memory, of memory type
     // `uncached` or write-back; else points to a table (rights all).
     uint64_t (*make)(paddr_t pa, unsigned level, unsigned rights, bool leaf, bool uncached);
-    bool (*present)(uint64_t entry);
-    bool (*leaf)(uint64_t entry, unsigned level);
-    paddr_t (*address)(uint64_t entry);
     unsigned (*rights)(uint64_t entry);
     uint64_t (*with_rights)(uint64_t entry, unsigned rights);
-    uint64_t accessed, dirty; // bit masks, 0: not supported
+    // Bit masks. present: any of these set; address: of the page or table; write: writing is allowed by
+    // this level; accessed, dirty: used only with ABILITY_DIRTY_BITS.
+    uint64_t present, large, address, write, accessed, dirty;
 };
 
 struct vmm_vendor {
@@ -64,7 +65,8 @@ struct vmm_vendor {
 
     // (L) Events of v->event that can be delivered now are put into the entry; writes dirty parts, applies
     // intercepts, runs the guest for at most `ticks` ticks (UINT64_MAX: until the host's next timer),
-    // and fills in the exit. Adds to v->count what the guest executed. All parts become stale.
+    // and fills in the exit. Adds to v->count what the guest executed. All parts but PART_EAGER become
+    // stale. No vcpu_put() since vcpu_load(), and the same world.
     void (*run)(struct vcpu *v, uint32_t intercepts, uint64_t ticks, struct vm_exit *e);
 
     // Second-level tables changed: no processor may use old translations of this VM after return. Any

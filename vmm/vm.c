@@ -15,6 +15,8 @@
 #include "vmm/msr.h"
 #include "vmm/slots.h"
 #include "vmm/stage2.h"
+#include "vmm/watch.h"
+#include "vmm/breakpoint.h"
 
 struct vm *vm_create(void) {
     struct vm *vm = kzalloc(sizeof(*vm));
@@ -41,9 +43,9 @@ void vm_get(struct vm *vm) {
 }
 
 static void vm_free(struct vm *vm) {
+    stage2_free(vm->stage2); // flushes what vCPUs used
     for (unsigned i = 0; i < vm->vcpu_count; i++)
         vcpu_free(vm->vcpus[i]);
-    stage2_free(vm->stage2);
     slots_free(vm);
     msr_filter_free(vm);
     space_unkeep(vm->space);

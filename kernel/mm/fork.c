@@ -57,8 +57,8 @@ struct space *space_fork(struct space *parent) {
     child->arg_end = parent->arg_end;
     child->env_start = parent->env_start;
     child->env_end = parent->env_end;
-    notify_write_protect_all(parent);
     int err = copy_all(parent, child);
+    notify_write_protect_all(parent); // now that who looks at the tables finds everything read-only
     tlb_flush(parent, 0, USER_END);
     mutex_unlock(&parent->lock);
     if (err) {

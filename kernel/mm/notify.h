@@ -4,7 +4,7 @@
 
 // [start, end) of s is about to change. tables_lock held.
 void pt_notify(struct space *s, uint64_t start, uint64_t end);
-// fork() is about to make everything private read-only. Takes tables_lock.
+// fork() has made everything private read-only; the flush is to come. Takes tables_lock.
 void notify_write_protect_all(struct space *s);
 // Has the notifiers of s (NULL: all notifiers) flush what they were told. No spin lock held.
 void notify_flush(struct space *s);

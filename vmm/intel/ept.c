@@ -27,16 +27,6 @@ static uint64_t ept_make(paddr_t pa, unsigned level, unsigned rights, bool leaf,
     return level > 1 ? entry | EPT_LARGE : entry;
 }
 
-static bool ept_present(uint64_t entry) {
-    return entry & EPT_RIGHTS;
-}
-static bool ept_leaf(uint64_t entry, unsigned level) {
-    return level == 1 || (entry & EPT_LARGE);
-}
-static paddr_t ept_address(uint64_t entry) {
-    return entry & EPT_ADDRESS;
-}
-
 static unsigned ept_rights(uint64_t entry) {
     return (entry & EPT_READ ? ACCESS_READ : 0) | (entry & EPT_WRITE ? ACCESS_WRITE : 0) |
            (entry & EPT_EXECUTE ? ACCESS_EXEC : 0);
@@ -48,11 +38,12 @@ static uint64_t ept_with_rights(uint64_t entry, unsigned rights) {
 
 const struct stage2_format ept_format = {
     .make = ept_make,
-    .present = ept_present,
-    .leaf = ept_leaf,
-    .address = ept_address,
     .rights = ept_rights,
     .with_rights = ept_with_rights,
+    .present = EPT_RIGHTS,
+    .large = EPT_LARGE,
+    .address = EPT_ADDRESS,
+    .write = EPT_WRITE,
     .accessed = EPT_ACCESSED,
     .dirty = EPT_DIRTY,
 };

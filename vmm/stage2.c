@@ -1,0 +1,317 @@
+#include "vmm/stage2.h"
+#include "lib/assert.h"
+#include "lib/errno.h"
+#include "mm/heap.h"
+#include "mm/rmap.h"
+#include "vmm/breakpoint.h"
+#include "vmm/slots.h"
+#include "vmm/stage2_table.h"
+#include "vmm/vendor.h"
+#include "vmm/watch.h"
+
+#define AROUND 16 // pages mapped at once where the host has them present
+
+enum { MAPPED = 0, NO_MEMORY_THERE = 1, DENIED = 2, NOT_PRESENT = 3 };
+
+// The slot that contains gpa; s->lock held.
+static struct memory_slot *find_slot(struct stage2 *s, uint64_t gpa) {
+    struct memory_slot *slot = s->recent;
+    if (likely(slot && gpa - slot->gpa < slot->size))
+        return slot;
+    slot = slot_find(s->vm, gpa);
+    if (slot)
+        s->recent = slot;
+    return slot;
+}
+
+bool stage2_find_slot(struct stage2 *s, uint64_t gpa, struct memory_slot *copy) {
+    spin_lock(&s->lock);
+    const struct memory_slot *slot = find_slot(s, gpa);
+    if (slot)
+        *copy = *slot;
+    spin_unlock(&s->lock);
+    return slot;
+}
+
+// ---- filling -----------------------------------------------------------------------------------
+
+struct fill {
+    struct memory_slot *slot;
+    uint64_t gpa, hva; // of the page that faulted
+    unsigned access;
+    unsigned denied;       // ACCESS_* that watches take away
+    struct frame *shadow;  // shown to fetches instead
+    unsigned first, n, at; // window: pages from the page `first` on; the faulting one is the at-th
+    uint64_t host[AROUND];
+    uint64_t host_size;
+};
+
+// The pages around, in the same table here and there.
+static void choose_window(struct fill *f) {
+    uint64_t back = MIN(f->gpa & (AROUND * PAGE_SIZE - 1), f->gpa - f->slot->gpa);
+    back = MIN(back, f->hva & (LARGE_PAGE_SIZE - 1));
+    uint64_t ahead = MIN(AROUND * PAGE_SIZE - (f->gpa & (AROUND * PAGE_SIZE - 1)),
+                         f->slot->gpa + f->slot->size - f->gpa);
+    ahead = MIN(ahead, LARGE_PAGE_SIZE - (f->hva & (LARGE_PAGE_SIZE - 1)));
+    f->at = back >> PAGE_SHIFT;
+    f->n = f->at + (ahead >> PAGE_SHIFT);
+}
+
+// What the debugger wants of these pages; if anything, only one page is mapped.
+static void apply_debugger(struct stage2 *s, struct fill *f) {
+    uint64_t start = f->gpa - f->at * PAGE_SIZE, size = f->n * PAGE_SIZE;
+    if (!watch_denied(s->vm, start, size) && !breakpoint_in(s->vm, start, size))
+        return;
+    f->denied = watch_denied(s->vm, f->gpa, PAGE_SIZE);
+    f->shadow = breakpoint_shadow(s->vm, f->gpa);
+    f->at = 0;
+    f->n = 1;
+}
+
+// Whether the 2 MB around may be one entry.
+static bool large_possible(const struct stage2 *s, const struct fill *f) {
+    uint64_t start = ROUND_DOWN(f->gpa, LARGE_PAGE_SIZE);
+    return f->host_size == LARGE_PAGE_SIZE && !f->slot->dirty &&
+           !((f->gpa ^ f->hva) & (LARGE_PAGE_SIZE - 1)) && start >= f->slot->gpa &&
+           start + LARGE_PAGE_SIZE <= f->slot->gpa + f->slot->size &&
+           (likely(!s->vm->debugged) || (!watch_denied(s->vm, start, LARGE_PAGE_SIZE) &&
+                                         !breakpoint_in(s->vm, start, LARGE_PAGE_SIZE)));
+}
+
+// Whether pages of the slot may be writable without a write: not when only that tells what is dirty.
+static inline bool write_early(const struct stage2 *s, const struct fill *f) {
+    return !(f->slot->flags & KVM_MEM_READONLY) && (s->dirty || !f->slot->dirty);
+}
+
+static int fill_large(struct stage2 *s, const struct fill *f) {
+    uint64_t host = f->host[f->at];
+    unsigned rights = ACCESS_READ | ACCESS_EXEC;
+    if (host & PTE_WRITE && write_early(s, f))
+        rights |= ACCESS_WRITE;
+    uint64_t *e = stage2_descend(s, f->gpa, 2, f->access & ACCESS_WRITE);
+    if (!e)
+        return -ENOMEM;
+    uint64_t old = *e;
+    uint64_t new = s->format->make(host & PTE_ADDR & ~(LARGE_PAGE_SIZE - 1), 2, rights, true,
+                                   false);
+    if (old & s->format->present && old & s->format->large)
+        new |= old &(s->format->accessed | s->dirty);
+    WRITE_ONCE(*e, new);
+    if (old & s->format->present && !(old & s->format->large))
+        stage2_drop_table(s, old, 2);
+    return MAPPED;
+}
+
+// The page that a breakpoint is in: fetches see the shadow, all else faults.
+static int fill_shadow(struct stage2 *s, const struct fill *f) {
+    uint64_t *e = stage2_descend(s, f->gpa, 1, false);
+    if (!e)
+        return -ENOMEM;
+    if (f->access != ACCESS_EXEC || f->denied & ACCESS_EXEC)
+        return DENIED;
+    breakpoint_refresh(s->vm, f->gpa, phys_to_virt(f->host[0] & PTE_ADDR));
+    WRITE_ONCE(*e, s->format->make(frame_phys(f->shadow), 1, ACCESS_EXEC, true, false));
+    return MAPPED;
+}
+
+static void fill_neighbours(struct stage2 *s, const struct fill *f, uint64_t *e) {
+    uint64_t present = s->format->present;
+    uint64_t bits = s->format->make(0, 1, ACCESS_READ | ACCESS_EXEC, true, false);
+    uint64_t write = write_early(s, f) ? s->format->write : 0;
+    for (unsigned i = 0; i < f->n; i++) {
+        uint64_t host = f->host[i];
+        if (!(e[i] & present) && host)
+            WRITE_ONCE(e[i], (host & PTE_ADDR) | bits | (host & PTE_WRITE ? write : 0));
+    }
+}
+
+static int fill_small(struct stage2 *s, const struct fill *f) {
+    bool write = f->access & ACCESS_WRITE;
+    uint64_t host = f->host[f->at], *e = stage2_descend(s, f->gpa, 1, write);
+    if (!e)
+        return -ENOMEM;
+    unsigned rights = ACCESS_READ | ACCESS_EXEC;
+    if (host & PTE_WRITE && (write || write_early(s, f)) && !(f->slot->flags & KVM_MEM_READONLY))
+        rights |= ACCESS_WRITE;
+    rights &= ~f->denied;
+    if (unlikely(f->access & f->denied))
+        return DENIED;
+    if (write && f->slot->dirty && !s->dirty)
+        slot_set_dirty(f->slot, f->gpa);
+    uint64_t old = *e;
+    uint64_t new = s->format->make(host & PTE_ADDR, 1, rights, true, false);
+    if (old & s->format->present) {
+        ASSERT((old & s->format->address) == (host & PTE_ADDR));
+        new |= old &(s->format->accessed | s->dirty);
+    }
+    WRITE_ONCE(*e, new);
+    if (f->n > 1)
+        fill_neighbours(s, f, e - f->at);
+    return MAPPED;
+}
+
+// One attempt with what the host's page tables hold now. *hva: of the page.
+static int map_present(struct stage2 *s, uint64_t gpa, unsigned access, uint64_t *hva) {
+    struct fill f = {.gpa = ROUND_DOWN(gpa, PAGE_SIZE), .access = access};
+    spin_lock(&tables_lock);
+    spin_lock(&s->lock);
+    f.slot = find_slot(s, gpa);
+    if (unlikely(!f.slot || (access & ACCESS_WRITE && f.slot->flags & KVM_MEM_READONLY))) {
+        spin_unlock(&s->lock);
+        spin_unlock(&tables_lock);
+        return NO_MEMORY_THERE;
+    }
+    *hva = f.hva = f.slot->hva + (f.gpa - f.slot->gpa);
+    choose_window(&f);
+    if (unlikely(s->vm->debugged))
+        apply_debugger(s, &f);
+    f.host_size = space_peek(s->vm->space, f.hva - f.at * PAGE_SIZE, f.n, f.host);
+    spin_unlock(&tables_lock); // whoever changes the tables now waits for s->lock in our notifier
+    int r;
+    if (!f.host[f.at] || (access & ACCESS_WRITE && !(f.host[f.at] & PTE_WRITE)))
+        r = NOT_PRESENT;
+    else if (unlikely(f.shadow))
+        r = fill_shadow(s, &f);
+    else if (f.host_size == LARGE_PAGE_SIZE && large_possible(s, &f))
+        r = fill_large(s, &f);
+    else
+        r = fill_small(s, &f);
+    bool flush = s->flush_due;
+    spin_unlock(&s->lock);
+    if (unlikely(flush))
+        stage2_flush(s);
+    return r;
+}
+
+// A table could not be had with locks held: makes room. 0 or -ENOMEM.
+static int make_room(void) {
+    struct frame *f = frame_alloc(0, 0, FRAME_TABLE_PAGE);
+    if (!f)
+        return -ENOMEM;
+    frame_put(f);
+    return 0;
+}
+
+int stage2_fault(struct stage2 *s, uint64_t gpa, unsigned access) {
+    for (;;) {
+        uint64_t hva;
+        int r = map_present(s, gpa, access, &hva);
+        if (r == -ENOMEM)
+            r = make_room();
+        else if (r == NOT_PRESENT)
+            r = space_fault(s->vm->space, hva, access & ACCESS_WRITE ? ACCESS_WRITE : ACCESS_READ);
+        else
+            return r;
+        if (r)
+            return r == -ENOMEM ? r : -EFAULT;
+    }
+}
+
+// ---- taking away -------------------------------------------------------------------------------
+
+void stage2_unmap(struct stage2 *s, uint64_t gpa, uint64_t size) {
+    spin_lock(&s->lock);
+    stage2_zap_pages(s, gpa, size);
+    spin_unlock(&s->lock);
+    stage2_flush(s);
+}
+
+void stage2_write_protect_all(struct stage2 *s) {
+    spin_lock(&s->lock);
+    stage2_clear_write(s);
+    spin_unlock(&s->lock);
+    stage2_flush(s);
+}
+
+void stage2_lock_slots(struct stage2 *s) {
+    ASSERT(mutex_held(&s->vm->lock));
+    spin_lock(&s->lock);
+}
+
+void stage2_unlock_slots(struct stage2 *s) {
+    s->recent = NULL;
+    bool flush = s->flush_due;
+    spin_unlock(&s->lock);
+    if (flush)
+        stage2_flush(s);
+}
+
+void stage2_zap_slot(struct stage2 *s, const struct memory_slot *slot) {
+    stage2_zap(s, slot->gpa, slot->gpa + slot->size, NULL);
+}
+
+// ---- following the process's memory --------------------------------------------------------------
+
+static inline struct stage2 *stage2_of(struct space_notifier *n) {
+    return container_of(n, struct vm, notifier)->stage2;
+}
+
+static void on_invalidate(struct space_notifier *n, uint64_t start, uint64_t end) {
+    struct stage2 *s = stage2_of(n);
+    spin_lock(&s->lock);
+    for (unsigned i = 0; i < s->vm->slot_count; i++) {
+        struct memory_slot *slot = s->vm->slots[i];
+        uint64_t from = MAX(start, slot->hva), to = MIN(end, slot->hva + slot->size);
+        if (from < to)
+            stage2_zap(s, slot->gpa + (from - slot->hva), slot->gpa + (to - slot->hva),
+                       slot->dirty ? slot : NULL);
+    }
+    spin_unlock(&s->lock);
+}
+
+static void on_write_protect_all(struct space_notifier *n) {
+    struct stage2 *s = stage2_of(n);
+    spin_lock(&s->lock);
+    stage2_clear_write(s);
+    spin_unlock(&s->lock);
+}
+
+static void on_flush(struct space_notifier *n) {
+    stage2_flush(stage2_of(n));
+}
+
+// ---- life --------------------------------------------------------------------------------------
+
+struct stage2 *stage2_create(struct vm *vm) {
+    struct stage2 *s = kzalloc(sizeof(*s));
+    struct frame *root = frame_alloc(0, FRAME_ZERO, FRAME_TABLE_PAGE);
+    if (!s || !root) {
+        if (root)
+            frame_put(root);
+        kfree(s);
+        return NULL;
+    }
+    s->vm = vm;
+    s->format = vmm_vendor->stage2;
+    s->dirty = vmm_vendor->has(ABILITY_DIRTY_BITS) ? s->format->dirty : 0;
+    s->root = frame_phys(root);
+    s->top = frame_virt(root);
+    spin_init(&s->lock);
+    mutex_init(&s->flush_lock);
+    list_init(&s->doomed);
+    vm->stage2 = s;
+    vm->root = s->root;
+    vm->notifier.invalidate = on_invalidate;
+    vm->notifier.write_protect_all = on_write_protect_all;
+    vm->notifier.flush = on_flush;
+    space_add_notifier(vm->space, &vm->notifier);
+    return s;
+}
+
+void stage2_free(struct stage2 *s) {
+    struct vm *vm = s->vm;
+    space_remove_notifier(vm->space, &vm->notifier);
+    debugger_free(vm);
+    spin_lock(&s->lock);
+    stage2_zap(s, 0, UINT64_MAX, NULL);
+    s->flush_due = true; // processors may know the root itself, which will be another VM's
+    spin_unlock(&s->lock);
+    stage2_flush(s);
+    frame_put(phys_frame(s->root));
+    vm->stage2 = NULL;
+    kfree(s);
+}
+
+paddr_t stage2_root(const struct stage2 *s) {
+    return s->root;
+}

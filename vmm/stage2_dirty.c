@@ -1,0 +1,53 @@
+// Which pages of a slot were written.
+//
+// With D bits: a page is dirty when its entry's D bit is set; collecting clears it, and a flush makes the
+// processors set it again. Without: entries of a logged slot are read-only until a write faults, which
+// marks the page; collecting takes write permission away again. In both cases a logged slot is mapped by
+// 4 KB entries only: all of it is unmapped when logging starts.
+#include "vmm/slots.h"
+#include "vmm/stage2_table.h"
+
+// What one last-level table holds of [start, end). s->lock held.
+static void collect_table(struct stage2 *s, struct memory_slot *slot, uint64_t *bitmap,
+                          uint64_t start, uint64_t end) {
+    uint64_t mark = s->dirty ? s->dirty : s->format->write;
+    uint64_t page = (start - slot->gpa) >> PAGE_SHIFT, *e = stage2_small_entry(s, start);
+    for (uint64_t at = start; e && at < end; at += PAGE_SIZE, page++, e++) {
+        if (!(*e & mark))
+            continue;
+        __atomic_fetch_and(e, ~mark, __ATOMIC_RELAXED);
+        __atomic_fetch_or(&bitmap[page / 64], BIT(page % 64), __ATOMIC_RELAXED);
+        s->flush_due = true;
+    }
+}
+
+void stage2_collect_dirty(struct stage2 *s, struct memory_slot *slot, uint64_t *bitmap) {
+    uint64_t end = slot->gpa + slot->size;
+    for (uint64_t at = slot->gpa, next; at < end; at = next) {
+        next = MIN(ROUND_DOWN(at, LARGE_PAGE_SIZE) + LARGE_PAGE_SIZE, end);
+        spin_lock(&s->lock);
+        collect_table(s, slot, bitmap, at, next);
+        spin_unlock(&s->lock);
+    }
+    stage2_flush(s);
+}
+
+void stage2_zap_pages(struct stage2 *s, uint64_t gpa, uint64_t size) {
+    for (unsigned i = 0; i < s->vm->slot_count; i++) {
+        struct memory_slot *slot = s->vm->slots[i];
+        uint64_t start = MAX(gpa, slot->gpa), end = MIN(gpa + size, slot->gpa + slot->size);
+        if (slot->dirty && start < end)
+            stage2_zap(s, start, end, slot);
+    }
+    stage2_zap(s, gpa, gpa + size, NULL);
+}
+
+void stage2_mark_dirty(struct stage2 *s, uint64_t gpa, uint64_t n) {
+    spin_lock(&s->lock);
+    struct memory_slot *slot = slot_find(s->vm, gpa);
+    if (slot && slot->dirty)
+        for (uint64_t at = ROUND_DOWN(gpa, PAGE_SIZE); at < gpa + n && at - slot->gpa < slot->size;
+             at += PAGE_SIZE)
+            slot_set_dirty(slot, at);
+    spin_unlock(&s->lock);
+}

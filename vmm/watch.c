@@ -1,0 +1,228 @@
+#include "vmm/watch.h"
+#include "lib/assert.h"
+#include "lib/errno.h"
+#include "lib/string.h"
+#include "mm/heap.h"
+#include "mm/space.h"
+#include "vmm/breakpoint.h"
+#include "vmm/decode.h"
+#include "vmm/stage2_table.h"
+#include "vmm/vendor.h"
+#include "vmm/x86.h"
+
+#define WATCHES_MAX 256
+#define WALK_SIZE   8  // bytes of a page-table entry
+#define UNKNOWN     64 // the widest access of any instruction, when it cannot be decoded
+
+// CHRONO_READ etc. are ACCESS_READ etc.
+_Static_assert(CHRONO_READ == ACCESS_READ && CHRONO_WRITE == ACCESS_WRITE &&
+                   CHRONO_EXECUTE == ACCESS_EXEC,
+               "the same bits");
+#define ACCESS_ALL (CHRONO_READ | CHRONO_WRITE | CHRONO_EXECUTE)
+
+struct watch {
+    struct list_node node; // in vm->watches
+    uint32_t id, access;
+    uint64_t gpa, len;
+};
+
+static inline bool overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size) {
+    return a < b + b_size && b < a + a_size;
+}
+
+bool watch_page_lifted(const struct vm *vm, uint64_t gpa) {
+    for (unsigned i = 0; i < vm->lifted_count; i++)
+        if (vm->lifted[i] == ROUND_DOWN(gpa, PAGE_SIZE))
+            return true;
+    return false;
+}
+
+unsigned watch_denied(const struct vm *vm, uint64_t gpa, uint64_t size) {
+    unsigned denied = 0;
+    struct watch *w;
+    if (size == PAGE_SIZE && watch_page_lifted(vm, gpa))
+        return 0;
+    list_for_each (w, &vm->watches, node) {
+        uint64_t first = ROUND_DOWN(w->gpa, PAGE_SIZE);
+        if (overlap(gpa, size, first, ROUND_UP(w->gpa + w->len, PAGE_SIZE) - first))
+            denied |= w->access;
+    }
+    // An entry cannot allow writing without reading; and fetching without reading only on some processors.
+    if (denied & ACCESS_READ)
+        denied |= ACCESS_WRITE | (vmm_vendor->has(ABILITY_EXECUTE_ONLY) ? 0 : ACCESS_EXEC);
+    return denied;
+}
+
+// ---- the list ----------------------------------------------------------------------------------
+
+static struct watch *watch_by_id(struct vm *vm, uint32_t id) {
+    struct watch *w;
+    list_for_each (w, &vm->watches, node)
+        if (w->id == id)
+            return w;
+    return NULL;
+}
+
+static unsigned watch_count(const struct vm *vm) {
+    unsigned n = 0;
+    struct watch *w;
+    list_for_each (w, &vm->watches, node)
+        n++;
+    return n;
+}
+
+// Takes the old watch out and puts the new one in, either may be NULL; its pages fault from now on.
+static void replace(struct vm *vm, struct watch *old, struct watch *new) {
+    struct stage2 *s = vm->stage2;
+    spin_lock(&s->lock);
+    if (old)
+        list_remove(&old->node); // its pages stay restricted until they fault for the first time
+    if (new) {
+        list_add_tail(&vm->watches, &new->node);
+        uint64_t first = ROUND_DOWN(new->gpa, PAGE_SIZE);
+        stage2_zap_pages(s, first, ROUND_UP(new->gpa + new->len, PAGE_SIZE) - first);
+    }
+    vm->debugged = !list_empty(&vm->watches) || !list_empty(&vm->breakpoints);
+    spin_unlock(&s->lock);
+    stage2_flush(s);
+    kfree(old);
+}
+
+int stage2_set_watch(struct vm *vm, const struct chrono_watch *w) {
+    ASSERT(mutex_held(&vm->lock));
+    struct watch *old = watch_by_id(vm, w->id);
+    if (!w->access) {
+        replace(vm, old, NULL);
+        return 0;
+    }
+    if (w->access & ~ACCESS_ALL || !w->len || w->gpa > UINT64_MAX - 2 * PAGE_SIZE - w->len ||
+        w->len > UINT64_MAX - 2 * PAGE_SIZE)
+        return -EINVAL;
+    if (!old && watch_count(vm) >= WATCHES_MAX)
+        return -ENOSPC;
+    struct watch *new = kmalloc(sizeof(*new));
+    if (!new)
+        return -ENOMEM;
+    *new = (struct watch){.id = w->id, .access = w->access, .gpa = w->gpa, .len = w->len};
+    replace(vm, old, new);
+    return 0;
+}
+
+int stage2_clone(struct vm *to, struct vm *from) {
+    struct watch *w;
+    list_for_each (w, &from->watches, node) {
+        struct chrono_watch copy = {.id = w->id, .access = w->access, .gpa = w->gpa, .len = w->len};
+        int err = stage2_set_watch(to, &copy);
+        if (err)
+            return err;
+    }
+    return breakpoints_clone(to, from);
+}
+
+void debugger_free(struct vm *vm) {
+    while (!list_empty(&vm->watches)) {
+        struct watch *w = list_entry(vm->watches.next, struct watch, node);
+        list_remove(&w->node);
+        kfree(w);
+    }
+    breakpoints_free(vm);
+}
+
+// ---- hits --------------------------------------------------------------------------------------
+
+// Bytes that the instruction at RIP accesses at once.
+static unsigned size_by_decoding(struct vcpu *v) {
+    uint8_t bytes[15];
+    uint64_t gpa;
+    uint32_t error;
+    struct instruction insn;
+    vcpu_sync(v, PART_RIP | PART_SEGMENTS | PART_CR);
+    bool long_mode = v->efer & EFER_LMA && v->seg[SEG_CS].l;
+    uint64_t linear = long_mode ? v->rip : (uint32_t)(v->rip + v->seg[SEG_CS].base);
+    size_t n = MIN(sizeof(bytes), PAGE_SIZE - linear % PAGE_SIZE);
+    if (vcpu_translate(v, linear, ACCESS_READ, false, &gpa, &error) ||
+        vm_read(v->vm, gpa, bytes, n))
+        return UNKNOWN;
+    enum decode_mode mode = long_mode ? DECODE_64 : v->seg[SEG_CS].db ? DECODE_32 : DECODE_16;
+    return decode(bytes, n, mode, &insn) == 0 ? insn.size : UNKNOWN;
+}
+
+// From `gpa` on; what lies before it on another page faulted for itself.
+static unsigned access_size(struct vcpu *v, const struct vm_exit *e) {
+    if (e->memory.execute)
+        return 1;
+    return e->memory.page_walk ? WALK_SIZE : size_by_decoding(v);
+}
+
+static unsigned access_of(const struct vm_exit *e) {
+    return (e->memory.read ? ACCESS_READ : 0) | (e->memory.write ? ACCESS_WRITE : 0) |
+           (e->memory.execute ? ACCESS_EXEC : 0);
+}
+
+static const struct watch *find_hit(struct vm *vm, uint64_t gpa, unsigned size, unsigned access) {
+    struct watch *w;
+    list_for_each (w, &vm->watches, node)
+        if (w->access & access && overlap(gpa, size, w->gpa, w->len))
+            return w;
+    return NULL;
+}
+
+// Whether the access is to be reported; then chrono_run says what it is.
+static bool report_hit(struct vcpu *v, const struct vm_exit *e) {
+    unsigned size = access_size(v, e);
+    spin_lock(&v->vm->stage2->lock);
+    const struct watch *w = find_hit(v->vm, e->memory.gpa, size, access_of(e));
+    if (w) {
+        v->chrono->watch_gpa = e->memory.gpa;
+        v->chrono->watch_gva = e->memory.gva_valid ? e->memory.gva : 0;
+        v->chrono->watch_access = access_of(e);
+        v->chrono->watch_id = w->id;
+        v->run->exit_reason = KVM_EXIT_CHRONO_WATCH;
+    }
+    spin_unlock(&v->vm->stage2->lock);
+    return w;
+}
+
+int watch_hit(struct vcpu *v, const struct vm_exit *e) {
+    if (v->chrono->control & CHRONO_WATCHES && report_hit(v, e))
+        return 0;
+    watch_lift(v, e->memory.gpa);
+    return 1;
+}
+
+// ---- one instruction with a page open ----------------------------------------------------------
+
+// What is mapped at the page may be a breakpoint's copy, or lack rights: away with it.
+static void zap_page(struct stage2 *s, uint64_t page) {
+    stage2_zap_pages(s, page, PAGE_SIZE);
+}
+
+void watch_lift(struct vcpu *v, uint64_t gpa) {
+    struct vm *vm = v->vm;
+    struct stage2 *s = vm->stage2;
+    uint64_t page = ROUND_DOWN(gpa, PAGE_SIZE);
+    spin_lock(&s->lock);
+    if (!watch_page_lifted(vm, page)) {
+        if (vm->lifted_count == VM_MAX_LIFTED) { // no instruction needs as many: others' leftovers
+            vm->lifted_count--;
+            zap_page(s, vm->lifted[0]);
+            memmove(vm->lifted, vm->lifted + 1, vm->lifted_count * sizeof(vm->lifted[0]));
+        }
+        vm->lifted[vm->lifted_count++] = page;
+        zap_page(s, page);
+    }
+    spin_unlock(&s->lock);
+    stage2_flush(s);
+    v->step_over = true;
+}
+
+void watch_close(struct vcpu *v) {
+    struct vm *vm = v->vm;
+    struct stage2 *s = vm->stage2;
+    v->step_over = false;
+    spin_lock(&s->lock);
+    while (vm->lifted_count)
+        zap_page(s, vm->lifted[--vm->lifted_count]);
+    spin_unlock(&s->lock);
+    stage2_flush(s);
+}

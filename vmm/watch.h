@@ -1,0 +1,34 @@
+// Watches: byte ranges of guest memory whose accesses stop the VM before they happen.
+//
+// A watch takes rights from the second-level entries of its pages, so that accesses fault. When a fault
+// touches no watched byte, or watches are off for this run, the page is opened ("lifted") and the vCPU
+// executes one instruction. Lifting holds for the whole VM: vCPUs that run at the same time on other
+// processors can pass a watch or breakpoint of that page unseen during the step. (vmx runs its vCPUs one
+// at a time.)
+#pragma once
+#include "vmm/vcpu.h"
+
+struct stage2;
+
+// CHRONO_SET_WATCH. vm->lock held. 0, -EINVAL, -ENOMEM, -ENOSPC (too many).
+int stage2_set_watch(struct vm *vm, const struct chrono_watch *w);
+// Gives `to`, which has none, the watches and breakpoints of `from`. Both locks held. 0 or -ENOMEM.
+int stage2_clone(struct vm *to, struct vm *from);
+// stage2_fault() returned 2. 1: go on (one instruction with v->step_over set); 0: kvm_run says
+// KVM_EXIT_CHRONO_WATCH. v->lock held, may sleep.
+int watch_hit(struct vcpu *v, const struct vm_exit *e);
+// Opens the page of gpa for one instruction of v. v->lock held, may sleep.
+void watch_lift(struct vcpu *v, uint64_t gpa);
+// The step is over, or the vCPU goes back to user space: pages are closed again. May sleep.
+void watch_close(struct vcpu *v);
+static inline void watch_step_done(struct vcpu *v) {
+    if (v->step_over)
+        watch_close(v);
+}
+
+// ---- for vmm/stage2.c: the stage2's lock held ----
+// ACCESS_* that watches take away in [gpa, gpa + size). A lifted page has none.
+unsigned watch_denied(const struct vm *vm, uint64_t gpa, uint64_t size);
+bool watch_page_lifted(const struct vm *vm, uint64_t gpa);
+// The VM ends.
+void debugger_free(struct vm *vm);
