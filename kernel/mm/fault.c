@@ -4,7 +4,6 @@
 #include "lib/errno.h"
 #include "mm/pagetable.h"
 #include "mm/region.h"
-#include "mm/tlb.h"
 #include "proc/process.h"
 #include "sched/world.h"
 
@@ -90,7 +89,7 @@ static int install(struct region *r, uint64_t *pde, uint64_t va, struct frame *f
     }
     spin_unlock(&tables_lock);
     if (changed)
-        tlb_flush(s, va, va + PAGE_SIZE);
+        pt_flush(s, va, va + PAGE_SIZE);
     if (err)
         frame_put(f);
     return err;
@@ -149,7 +148,7 @@ static int copy_on_write(struct region *r, uint64_t *pde, uint64_t va, struct fr
         err = -EAGAIN;
     }
     spin_unlock(&tables_lock);
-    tlb_flush(s, va, va + PAGE_SIZE);
+    pt_flush(s, va, va + PAGE_SIZE);
     if (!err)
         frame_put(f); // the entry's reference
     else
@@ -173,7 +172,7 @@ static int upgrade_shared(struct region *r, uint64_t *pde, uint64_t va) {
     else if (!err)
         err = -EAGAIN;
     spin_unlock(&tables_lock);
-    tlb_flush(r->space, va, va + PAGE_SIZE);
+    pt_flush(r->space, va, va + PAGE_SIZE);
     frame_put(f);
     return err;
 }
@@ -210,7 +209,7 @@ static int fault_write_present(struct region *r, uint64_t *pde, uint64_t va) {
     spin_unlock(&tables_lock);
     if (copy_of)
         return copy_on_write(r, pde, va, copy_of);
-    tlb_flush(s, va, va + PAGE_SIZE);
+    pt_flush(s, va, va + PAGE_SIZE);
     return err;
 }
 
@@ -268,7 +267,7 @@ int fault_handle(struct space *s, uint64_t addr, unsigned access) {
         } else if (write) {
             err = fault_write_present(r, pde, va);
         } else { // present by now: another thread was faster
-            tlb_flush(s, va, va + PAGE_SIZE);
+            pt_flush(s, va, va + PAGE_SIZE);
             err = 0;
         }
     } while (err == -EAGAIN); // a page went away or came meanwhile

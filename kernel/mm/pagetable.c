@@ -27,9 +27,15 @@ static void release_shared(struct frame *table) {
     spin_unlock(&tables_lock);
 }
 
+void pt_flush(struct space *s, uint64_t start, uint64_t end) {
+    tlb_flush(s, start, end);
+    while (s->left_count)
+        release_shared(s->left_tables[--s->left_count]);
+}
+
 void gather_finish(struct gather *g) {
     if (g->start < g->end)
-        tlb_flush(g->space, g->start, g->end);
+        pt_flush(g->space, g->start, g->end);
     else
         notify_flush(g->space); // told of a range in which nothing was mapped
     for (unsigned i = 0; i < g->count; i++) {
@@ -169,10 +175,12 @@ static void link_table(uint64_t *pde, struct frame *table, bool writable) {
     rmap_add(table, pde);
 }
 
-// Copies a table that other spaces share into one for s. Private entries become read-only in both.
-static int copy_table(uint64_t *pde, uint64_t va) {
+// Copies a table that other spaces share into one for s. Private entries become read-only in both. The
+// reference to the old one is dropped at the flush: until then a processor may walk it.
+static int copy_table(struct space *s, uint64_t *pde, uint64_t va) {
     struct frame *old = entry_frame(*pde);
     unsigned left = old->flags;
+    ASSERT(s->left_count < LEFT_TABLES);
     struct frame *copy = rmap_reserve(left + 1) ? table_alloc(NULL, ROUND_DOWN(va, LARGE_PAGE_SIZE))
                                                 : NULL;
     if (!copy)
@@ -192,7 +200,7 @@ static int copy_table(uint64_t *pde, uint64_t va) {
         rmap_add(f, to);
     }
     rmap_remove(old, pde);
-    frame_put(old); // others hold it
+    s->left_tables[s->left_count++] = old;
     link_table(pde, copy, true);
     return 0;
 }
@@ -229,7 +237,6 @@ int pt_split_large(struct frame *head) {
 }
 
 int pt_own_table(struct space *s, uint64_t *pde, uint64_t va, bool *changed) {
-    (void)s;
     if (!*pde) {
         struct frame *table = table_alloc(NULL, ROUND_DOWN(va, LARGE_PAGE_SIZE));
         if (!table)
@@ -247,7 +254,7 @@ int pt_own_table(struct space *s, uint64_t *pde, uint64_t va, bool *changed) {
         return 0;
     *changed = true;
     if (entry_frame(*pde)->refs > 1)
-        return copy_table(pde, va);
+        return copy_table(s, pde, va);
     *pde |= PTE_WRITE; // the others are gone
     return 0;
 }
@@ -385,9 +392,10 @@ int pt_protect(struct space *s, uint64_t start, uint64_t end, int prot, bool sha
     uint64_t va = start, *pde, bits = pt_bits(prot, shared);
     int err = 0;
     while (va < end && !err) {
+        uint64_t from = va;
         spin_lock(&tables_lock);
         pt_notify(s, va, end);
-        for (unsigned n = 0; n < 16 && !err && (pde = pt_next(s, &va, end)); n++) {
+        for (unsigned n = 0; n < LEFT_TABLES && !err && (pde = pt_next(s, &va, end)); n++) {
             uint64_t next = MIN(ROUND_DOWN(va, LARGE_PAGE_SIZE) + LARGE_PAGE_SIZE, end);
             err = protect_pde(s, pde, va, next, bits, prot & PROT_WRITE);
             va = next;
@@ -395,8 +403,8 @@ int pt_protect(struct space *s, uint64_t start, uint64_t end, int prot, bool sha
         if (!pde)
             va = end;
         spin_unlock(&tables_lock);
+        pt_flush(s, from, va);
     }
-    tlb_flush(s, start, end);
     return err;
 }
 

@@ -38,6 +38,8 @@ static inline void gather_range(struct gather *g, uint64_t start, uint64_t end) 
     g->start = MIN(g->start, start);
     g->end = MAX(g->end, end);
 }
+// Flushes the range from TLBs, then drops the shared tables that s left behind. No spin lock held.
+void pt_flush(struct space *s, uint64_t start, uint64_t end);
 // Flushes the range and frees what was gathered; g is empty again. No spin lock held.
 void gather_finish(struct gather *g);
 
@@ -68,7 +70,8 @@ static inline struct frame *table_of(const uint64_t *entry) {
     return phys_frame(virt_to_phys(entry));
 }
 // Makes *pde hold a table that belongs to s alone and is writable: creates it, splits a 2 MB page,
-// copies a shared table. 0 or -ENOMEM. *changed is set when TLBs may know the old one.
+// copies a shared table. 0 or -ENOMEM. *changed is set when TLBs may know the old one: then pt_flush()
+// must follow, and at most LEFT_TABLES tables may be copied before it.
 int pt_own_table(struct space *s, uint64_t *pde, uint64_t va, bool *changed);
 // Fills an empty entry of a table of s's own; f's reference passes to it.
 void pt_set(struct space *s, uint64_t *entry, struct frame *f, uint64_t bits);

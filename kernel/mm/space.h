@@ -53,6 +53,7 @@ struct space_notifier {
     void (*flush)(struct space_notifier *n);
 };
 
+#define LEFT_TABLES 16
 struct space {
     uint32_t refs;   // users: as long as there are any, regions and pages exist
     uint32_t keeps;  // of the structure alone; all users together count as one
@@ -71,6 +72,8 @@ struct space {
     // Grows with every call of a notifier, under tables_lock: who reads it, then a translation
     // (space_get_frame), may use the translation only if it still is the same afterwards, checked
     // under a lock that its notifier takes.
+    struct frame *left_tables[LEFT_TABLES]; // shared tables replaced by copies, held till the flush
+    unsigned left_count;
     uint64_t invalidations;
     uint64_t arg_start, arg_end, env_start, env_end; // for /proc/PID/cmdline
 };
