@@ -63,6 +63,11 @@ DefinitionBlock ("", "DSDT", 2, "CHRONO", "MACHINE ", 1)
                         IRQNoFlags () { 1 }
                     })
                 }
+                Device (MOU)
+                {
+                    Name (_HID, EisaId ("PNP0F13"))
+                    Name (_CRS, ResourceTemplate () { IRQNoFlags () { 12 } })
+                }
                 Device (COM1)
                 {
                     Name (_HID, EisaId ("PNP0501"))
