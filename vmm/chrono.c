@@ -3,6 +3,7 @@
 #include "mm/uaccess.h"
 #include "vmm/dr.h"
 #include "vmm/run.h"
+#include "vmm/watch.h"
 #include "vmm/x86.h"
 
 #define ARITHMETIC_FLAGS 0x8d5ull // OF SF ZF AF PF CF
@@ -60,6 +61,7 @@ int vcpu_chrono_insn(struct vcpu *v, const struct vm_exit *e, uint32_t insn) {
 }
 
 int vcpu_step_done(struct vcpu *v) {
+    watch_step_done(v);
     if (v->chrono->control & CHRONO_STEP) {
         v->run->exit_reason = KVM_EXIT_CHRONO_STOP;
         return 0;
@@ -153,6 +155,6 @@ long chrono_set_state(struct vcpu *v, unsigned long arg) {
     for (unsigned i = 0; i < 4; i++)
         v->pdpte[i] = s.pdpte[i];
     set_vectoring(v, &s);
-    vcpu_changed(v, PART_CR | PART_BLOCKING | PART_SYSMSR);
+    vcpu_changed(v, PART_CR | PART_BLOCKING | PART_ACTIVITY | PART_SYSMSR);
     return 0;
 }

@@ -136,13 +136,8 @@ int exception_exit(struct vcpu *v, const struct vm_exit *e) {
     switch (e->exception.vector) {
     case VECTOR_DB: return debug_exception(v, e);
     case VECTOR_BP:
-        if (v->guest_debug.control & KVM_GUESTDBG_USE_SW_BP)
-            return debug_exit(v, VECTOR_BP, linear_rip(v), 0);
-        switch (breakpoint_hit(v)) {
-        case 0: return reflect(v, e);
-        case 1: return 1;
-        default: return debug_exit(v, VECTOR_BP, linear_rip(v), 0);
-        }
+        return int3(v, e);
+    case VECTOR_MC: return 1; // the host's, which has handled it
     }
     return reflect(v, e);
 }

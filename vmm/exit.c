@@ -40,9 +40,17 @@ static int skip(struct vcpu *v, const struct vm_exit *e) {
 // ---- things that the host takes care of ---------------------------------------------------------
 // The count that user space asked for, or one instruction.
 static int count_reached(struct vcpu *v, const struct vm_exit *e) {
-    (void)e;
-    watch_step_done(v);
+    v->attention = true; // settle() sees it
+    bool step = v->step_over || vcpu_stepping(v);
+    if (!step || (e->kind == EXIT_COUNT && vmm_vendor->has(ABILITY_STEP)))
+        return GO_ON; // (the timer is not what steps)
     return vcpu_step_done(v);
+}
+
+static int look_again(struct vcpu *v, const struct vm_exit *e) {
+    (void)e;
+    v->attention = true;
+    return GO_ON;
 }
 
 // ---- ports --------------------------------------------------------------------------------------

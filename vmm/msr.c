@@ -1,7 +1,6 @@
 // The table of MSRs that a guest has, and RDMSR and WRMSR. What is not in the table is unknown: #GP, or
 // user space's when it asked for that (KVM_CAP_X86_USER_SPACE_MSR).
 #include "vmm/msr.h"
-#include "cpu/x86.h"
 #include "lib/errno.h"
 #include "mm/heap.h"
 #include "mm/layout.h"
@@ -69,14 +68,14 @@ static const struct msr msrs[] = {
     {MSR_TSC_DEADLINE, 0, IGNORED, 0, 0}, // a local APIC in user space gets it through the MSR filter
     {MSR_XSS, FIELD(xss), STORED, 0, 0},
     {MSR_EFER, 0, SPECIAL, PART_CR, 0},
-    {MSR_STAR, FIELD(star), STORED, 0, ALL},
-    {MSR_LSTAR, FIELD(lstar), SPECIAL, 0, 0},
-    {MSR_CSTAR, FIELD(cstar), SPECIAL, 0, 0},
-    {MSR_SFMASK, FIELD(fmask), STORED, 0, 0xffffffff},
+    {MSR_STAR, FIELD(star), STORED, PART_SYSMSR, ALL},
+    {MSR_LSTAR, FIELD(lstar), SPECIAL, PART_SYSMSR, 0},
+    {MSR_CSTAR, FIELD(cstar), SPECIAL, PART_SYSMSR, 0},
+    {MSR_SFMASK, FIELD(fmask), STORED, PART_SYSMSR, 0xffffffff},
     {MSR_FS_BASE, offsetof(struct vcpu, seg[SEG_FS].base), SPECIAL, PART_SEGMENTS, 0},
     {MSR_GS_BASE, offsetof(struct vcpu, seg[SEG_GS].base), SPECIAL, PART_SEGMENTS, 0},
-    {MSR_KERNEL_GS_BASE, FIELD(kernel_gs_base), SPECIAL, 0, 0},
-    {MSR_TSC_AUX, FIELD(tsc_aux), STORED, 0, 0xffffffff},
+    {MSR_KERNEL_GS_BASE, FIELD(kernel_gs_base), SPECIAL, PART_SYSMSR, 0},
+    {MSR_TSC_AUX, FIELD(tsc_aux), STORED, PART_SYSMSR, 0xffffffff},
 };
 
 // The MTRRs (SDM vol. 3, "Memory Type Range Registers") in the order of msr.mtrr_fixed[].
@@ -210,17 +209,6 @@ static int write_special(struct vcpu *v, const struct msr *m, uint64_t value, bo
     return 0;
 }
 
-static bool is_syscall_msr(uint32_t index) {
-    return (index >= MSR_STAR && index <= MSR_SFMASK) || index == MSR_KERNEL_GS_BASE || index == MSR_TSC_AUX;
-}
-
-// While the guest runs the processor holds these; what it holds is taken back before they are looked at.
-static void take_back(struct vcpu *v) {
-    irq_disable();
-    vmm_vendor->vcpu_put(v);
-    irq_enable();
-}
-
 // ---- one register ------------------------------------------------------------------------------
 int msr_read(struct vcpu *v, uint32_t index, uint64_t *value, bool host) {
     struct msr m;
@@ -229,8 +217,6 @@ int msr_read(struct vcpu *v, uint32_t index, uint64_t *value, bool host) {
         return -ENOENT;
     if (m.part)
         vcpu_sync(v, m.part);
-    if (index == MSR_KERNEL_GS_BASE)
-        take_back(v);
     switch (m.kind) {
     case CONSTANT: *value = m.mask; return 0;
     case IGNORED: *value = 0; return 0;
@@ -255,8 +241,6 @@ int msr_write(struct vcpu *v, uint32_t index, uint64_t value, bool host) {
         return -ENOENT;
     if (m.part)
         vcpu_sync(v, m.part);
-    if (is_syscall_msr(index))
-        take_back(v);
     switch (m.kind) {
     case CONSTANT: return host && value == m.mask ? 0 : -EINVAL;
     case IGNORED: return 0;

@@ -1,19 +1,23 @@
 // KVM_RUN: the loop around the guest.
 //
-// A passage: with interrupts off what could keep the vCPU from entering is looked at, the guest runs
-// until something ends it, then interrupts are taken and the second-level handler (exit.c) either goes on
-// or hands the exit to user space. The kernel is not preempted, so the vCPU stays loaded on its processor
-// until a handler sleeps; then switched_out() reads all that is stale, and the next passage loads it again
-// wherever the world is by then.
+// A passage: with interrupts off, what could keep the vCPU from entering is looked at; the guest runs until
+// something ends it; then interrupts are taken and the second-level handler (exit.c) either goes on or
+// hands the exit to user space. An exit that the kernel finishes itself meets few instructions: all that
+// rarely matters is behind one test, and settled in one place, settle().
+//
+// The kernel is not preempted, so the vCPU stays loaded on its processor until a handler sleeps; then
+// switched_out() reads all that is stale, and the next passage loads it again wherever the world is then.
 #include "vmm/run.h"
 #include "cpu/clock.h"
 #include "cpu/fpu.h"
 #include "cpu/x86.h"
 #include "lib/errno.h"
 #include "sched/world.h"
+#include "vmm/breakpoint.h"
 #include "vmm/clock.h"
 #include "vmm/vendor.h"
 #include "vmm/wake.h"
+#include "vmm/watch.h"
 #include "vmm/x86.h"
 
 #define STOPPED 0 // results of the steps: back to user space, kvm_run is filled in
@@ -22,42 +26,6 @@
 // A guest that is never stopped by a count is still taken out once in a while: in Bochs a guest entered
 // with interrupts disabled does not exit for the host's, so the timer must.
 #define LONGEST_PASSAGE_NS 4000000
-
-static bool interrupt_window_open(struct vcpu *v) {
-    vcpu_sync(v, PART_RFLAGS | PART_BLOCKING);
-    return (v->rflags & RFLAGS_IF) && !(v->interruptibility & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)) &&
-           !v->event.exception_pending && !v->event.nmi_injected && !v->event.interrupt_pending;
-}
-
-static uint32_t extension_intercepts(uint32_t control) {
-    uint32_t i = 0;
-    i |= control & CHRONO_TRAP_TSC ? INTERCEPT_RDTSC : 0;
-    i |= control & CHRONO_TRAP_RAND ? INTERCEPT_RAND : 0;
-    i |= control & CHRONO_TRAP_PAUSE ? INTERCEPT_PAUSE : 0;
-    return i;
-}
-
-static uint32_t intercepts(const struct vcpu *v) {
-    uint32_t control = v->chrono->control, i = 0;
-    if (unlikely(control))
-        i |= extension_intercepts(control);
-    if (vcpu_stepping(v) && vmm_vendor->has(ABILITY_STEP))
-        i |= INTERCEPT_STEP;
-    if (unlikely(v->want_irq_window))
-        i |= INTERCEPT_IRQ_WINDOW;
-    if (unlikely(v->want_nmi_window))
-        i |= INTERCEPT_NMI_WINDOW;
-    return i;
-}
-
-// How far the guest may run: until the count asked for, one instruction, or the longest passage.
-static uint64_t ticks_allowed(const struct vcpu *v, uint64_t longest) {
-    if (vcpu_stepping(v) && !vmm_vendor->has(ABILITY_STEP))
-        return 1;
-    if (unlikely(v->chrono->control & CHRONO_STOP_AT))
-        return MIN(longest, v->chrono->stop_count - v->count);
-    return longest;
-}
 
 static int stop(struct vcpu *v, uint32_t reason) {
     v->run->exit_reason = reason;
@@ -70,89 +38,147 @@ static int interrupted(struct vcpu *v) {
 }
 
 // ---- before an entry -----------------------------------------------------------------------------
-// The guest has work for prepare() before the next entry.
-static bool needs_preparation(const struct vcpu *v) {
-    return v->want_irq_window || v->event.interrupt_pending || v->event.nmi_pending || v->event.triple_fault ||
-           v->run->request_interrupt_window || (v->chrono->control & CHRONO_STOP_AT);
+static bool interrupt_window_open(struct vcpu *v) {
+    vcpu_sync(v, PART_RFLAGS | PART_BLOCKING);
+    return (v->rflags & RFLAGS_IF) && !(v->interruptibility & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)) &&
+           !v->event.exception_pending && !v->event.nmi_injected && !v->event.interrupt_pending;
 }
 
-// Something outside of the guest wants the processor or the world. Interrupts off.
+static bool single_step(const struct vcpu *v) {
+    return vcpu_stepping(v) || v->step_over;
+}
+
+static uint32_t intercepts(const struct vcpu *v) {
+    static const struct {
+        uint32_t control, intercept;
+    } traps[] = {{CHRONO_TRAP_TSC, INTERCEPT_RDTSC}, {CHRONO_TRAP_RAND, INTERCEPT_RAND}, {CHRONO_TRAP_PAUSE, INTERCEPT_PAUSE}};
+    uint32_t i = 0;
+    for (unsigned t = 0; t < ARRAY_SIZE(traps); t++)
+        i |= v->chrono->control & traps[t].control ? traps[t].intercept : 0;
+    if (single_step(v) && vmm_vendor->has(ABILITY_STEP))
+        i |= INTERCEPT_STEP;
+    if (v->run->request_interrupt_window || (v->event.interrupt_pending && !v->event.interrupt_soft))
+        i |= INTERCEPT_IRQ_WINDOW;
+    if (v->event.nmi_pending)
+        i |= INTERCEPT_NMI_WINDOW;
+    if (v->vm->debugged || (v->guest_debug.control & KVM_GUESTDBG_USE_SW_BP))
+        i |= INTERCEPT_INT3;
+    return i;
+}
+
+// How far the guest may run: until the count asked for, one instruction, or the longest passage.
+static uint64_t ticks_allowed(const struct vcpu *v) {
+    uint64_t ticks = clock_ns_to_tsc(LONGEST_PASSAGE_NS);
+    if (single_step(v) && !vmm_vendor->has(ABILITY_STEP))
+        return 1;
+    if (v->chrono->control & CHRONO_STOP_AT)
+        ticks = MIN(ticks, v->chrono->stop_count - v->count);
+    return ticks;
+}
+
+static bool stop_count_reached(const struct vcpu *v) {
+    return (v->chrono->control & CHRONO_STOP_AT) && v->count >= v->chrono->stop_count;
+}
+
+// Something outside of the guest wants the processor or the world.
 static bool host_wants(const struct vcpu *v) {
     return this_cpu()->need_resched || __atomic_load_n(&v->wake_requested, __ATOMIC_RELAXED) ||
            signal_pending(current);
 }
 
 bool vcpu_attention(const struct vcpu *v) {
-    bool stop = (v->chrono->control & CHRONO_STOP_AT) && v->count >= v->chrono->stop_count;
-    bool event = v->event.interrupt_pending || v->event.nmi_pending || v->event.exception_pending ||
-                 v->event.triple_fault || v->run->request_interrupt_window;
-    return stop || event || v->run->immediate_exit || v->step_over || vcpu_stepping(v) || host_wants(v);
+    return v->event.any || stop_count_reached(v) || v->run->request_interrupt_window || single_step(v) ||
+           host_wants(v);
 }
 
-static int prepare(struct vcpu *v) {
-    if ((v->chrono->control & CHRONO_STOP_AT) && v->count >= v->chrono->stop_count)
+static int serve_host(struct vcpu *v) {
+    cond_resched();
+    if (__atomic_exchange_n(&v->wake_requested, false, __ATOMIC_ACQ_REL) || signal_pending(current))
+        return interrupted(v);
+    return GO_ON;
+}
+
+// All that must be clear before an entry and is not looked at every time.
+static int settle(struct vcpu *v) {
+    __atomic_store_n(&v->attention, false, __ATOMIC_SEQ_CST); // before what it stands for is looked at
+    int r = serve_host(v);
+    if (r != GO_ON)
+        return r;
+    if (stop_count_reached(v))
         return stop(v, KVM_EXIT_CHRONO_STOP);
     if (v->event.triple_fault) {
         v->event.triple_fault = false;
         return stop(v, KVM_EXIT_SHUTDOWN);
     }
-    bool requested = v->run->request_interrupt_window;
-    if (requested && interrupt_window_open(v))
+    if (v->run->request_interrupt_window && interrupt_window_open(v))
         return stop(v, KVM_EXIT_IRQ_WINDOW_OPEN);
-    v->want_irq_window = requested || (v->event.interrupt_pending && !v->event.interrupt_soft);
-    v->want_nmi_window = v->event.nmi_pending;
-    return GO_ON;
-}
-
-static int serve_host(struct vcpu *v) {
-    if (__atomic_exchange_n(&v->wake_requested, false, __ATOMIC_ACQ_REL) || signal_pending(current))
-        return interrupted(v);
-    cond_resched();
+    v->intercepts = intercepts(v);
+    v->ticks = ticks_allowed(v);
+    if (single_step(v) || (v->chrono->control & CHRONO_STOP_AT))
+        v->attention = true; // again before the next one
     return GO_ON;
 }
 
 // ---- a passage -----------------------------------------------------------------------------------
-static void enter_and_leave(struct vcpu *v, uint64_t longest, struct vm_exit *e) {
-    bool masked = unlikely(v->chrono->control & CHRONO_MASK_IRQS);
-    uint64_t host_xcr0 = 0;
+// What only some entries need around them; nothing stays different for the host.
+static void run_specially(struct vcpu *v, struct vm_exit *e) {
+    bool masked = v->chrono->control & CHRONO_MASK_IRQS;
     if (masked)
         write_cr8(15); // nothing is pending for the processor until the slice has ended at its count
-    if (unlikely(v->xcr0_hw != fpu_features())) {
-        host_xcr0 = fpu_features();
+    if (v->xcr0_hw)
         xsetbv(0, v->xcr0_hw);
-    }
-    vmm_vendor->run(v, intercepts(v), ticks_allowed(v, longest), e);
-    if (unlikely(host_xcr0))
-        xsetbv(0, host_xcr0);
+    vmm_vendor->run(v, v->intercepts, v->ticks, e);
+    if (v->xcr0_hw)
+        xsetbv(0, fpu_features());
     if (masked)
         write_cr8(0);
 }
 
 static void remember(struct vcpu *v, const struct vm_exit *e) {
-    unsigned i = v->recent_next++ % ARRAY_SIZE(v->recent);
-    v->recent[i].kind = e->kind;
-    v->recent[i].count = v->count;
-    v->recent[i].qualification = e->qualification;
+    struct recent_exit *r = &v->recent[v->recent_next++ % ARRAY_SIZE(v->recent)];
+    r->kind = e->kind;
+    r->rip = v->rip;
+    r->count = v->count;
+    r->qualification = e->qualification;
+}
+
+// Leaves interrupts off with the vCPU loaded and nothing in the way of an entry; or on, with the result of
+// KVM_RUN.
+static int get_ready(struct vcpu *v) {
+    for (;;) {
+        int r = settle(v);
+        if (r != GO_ON)
+            return r;
+        vcpu_bring_here(v);
+        v->loaded = true;
+        if (!host_wants(v)) // it could not be loaded before and after it is, so it is seen here
+            return GO_ON;
+        irq_enable();
+    }
 }
 
 static int loop(struct vcpu *v) {
-    uint64_t longest = clock_ns_to_tsc(LONGEST_PASSAGE_NS);
     struct vm_exit e;
+    v->attention = true;
     for (;;) {
         int r;
-        if (unlikely(needs_preparation(v)) && (r = prepare(v)) != GO_ON)
-            return r;
-        vcpu_bring_here(v); // interrupts are off from here
-        if (unlikely(host_wants(v))) {
+        irq_disable();
+        if (unlikely(v->attention || !v->loaded || (v->event.any | this_cpu()->need_resched))) {
             irq_enable();
-            if ((r = serve_host(v)) != GO_ON)
+            r = get_ready(v);
+            if (r != GO_ON)
                 return r;
-            continue;
         }
-        enter_and_leave(v, longest, &e);
+        if (likely(!v->xcr0_hw && !(v->chrono->control & CHRONO_MASK_IRQS)))
+            vmm_vendor->run(v, v->intercepts, v->ticks, &e);
+        else
+            run_specially(v, &e);
         irq_enable();
         remember(v, &e);
+        v->skipped = false;
         r = exit_handle(v, &e);
+        if (unlikely(v->skipped && single_step(v)))
+            r = r == GO_ON ? vcpu_step_done(v) : r; // the VMM did the one instruction
         if (r != GO_ON)
             return r;
     }
@@ -163,6 +189,7 @@ static int loop(struct vcpu *v) {
 // MSRs must not be the guest's.
 static void switched_out(struct world *w) {
     struct vcpu *v = w->vcpu;
+    v->loaded = false;
     vcpu_sync(v, PART_ALL);
     vmm_vendor->vcpu_put(v);
 }
@@ -188,6 +215,7 @@ static void leave_guest_mode(struct vcpu *v, void *host_fpu) {
     fpu_save(v->fpu);
     w->fpu = host_fpu;
     fpu_load(host_fpu);
+    v->loaded = false;
     vmm_vendor->vcpu_put(v);
     w->vcpu = NULL;
     w->switched_out = NULL;
@@ -222,7 +250,10 @@ static int complete(struct vcpu *v) {
 
 static int run(struct vcpu *v) {
     if (v->complete) {
+        v->skipped = false;
         int r = complete(v);
+        if (r == GO_ON && unlikely(v->skipped && single_step(v)))
+            r = vcpu_step_done(v);
         if (r != GO_ON)
             return r;
     }
@@ -244,10 +275,13 @@ long vcpu_run(struct vcpu *v) {
     }
     v->cr8 = v->run->cr8;
     v->count = v->chrono->count;
+    breakpoint_enter(v);
     void *host_fpu = enter_guest_mode(v);
     vcpu_bring_here(v); // from now on what is stale is on this processor
     irq_enable();
+    breakpoint_enter(v);
     int r = run(v);
+    watch_step_done(v);
     publish(v);
     leave_guest_mode(v, host_fpu);
     return r;

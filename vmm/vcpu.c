@@ -135,7 +135,8 @@ void vcpu_fetch(struct vcpu *v, uint32_t parts) {
 void vcpu_features_changed(struct vcpu *v) {
     v->cr4_allowed = cpuid_cr4_allowed(v);
     v->cr4_guest_owned = v->cr4_allowed & (CR4_TSD | CR4_DE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE);
-    v->xcr0_hw = v->cr4 & CR4_OSXSAVE ? v->xcr0 : fpu_features();
+    // Without CR4.OSXSAVE nothing in the guest depends on XCR0.
+    v->xcr0_hw = (v->cr4 & CR4_OSXSAVE) && v->xcr0 != fpu_features() ? v->xcr0 : 0;
     cpuid_update(v);
     v->dirty |= ~v->stale & PART_CR;
 }
@@ -157,6 +158,17 @@ static uint64_t wrap_rip(struct vcpu *v, uint64_t rip) {
     return (v->efer & EFER_LMA) && v->seg[SEG_CS].l ? rip : (uint32_t)rip;
 }
 
+// RF lasts for one instruction; TF makes a trap after it.
+static void finish_flags(struct vcpu *v) {
+    v->rflags &= ~RFLAGS_RF;
+    vcpu_changed(v, PART_RFLAGS);
+    if (v->rflags & RFLAGS_TF) {
+        vcpu_sync(v, PART_ACTIVITY);
+        v->pending_debug |= PENDING_DEBUG_BS;
+        vcpu_changed(v, PART_ACTIVITY);
+    }
+}
+
 void vcpu_skip(struct vcpu *v, uint32_t length) {
     vcpu_sync(v, PART_RIP | PART_RFLAGS | PART_BLOCKING);
     uint64_t rip = v->rip + length;
@@ -169,14 +181,14 @@ void vcpu_skip(struct vcpu *v, uint32_t length) {
         v->interruptibility &= ~(BLOCKED_BY_STI | BLOCKED_BY_MOV_SS);
         vcpu_changed(v, PART_BLOCKING);
     }
-    if (unlikely(v->rflags & RFLAGS_TF)) {
-        v->pending_debug |= PENDING_DEBUG_BS;
-        vcpu_changed(v, PART_BLOCKING);
-    }
+    if (unlikely(v->rflags & (RFLAGS_TF | RFLAGS_RF)))
+        finish_flags(v);
+    v->skipped = true;
 }
 
 void vcpu_kick(struct vcpu *v) {
-    __atomic_store_n(&v->wake_requested, true, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&v->wake_requested, true, __ATOMIC_RELAXED);
+    __atomic_store_n(&v->attention, true, __ATOMIC_SEQ_CST);
     int cpu = __atomic_load_n(&v->hw_cpu, __ATOMIC_SEQ_CST);
     if (cpu >= 0 && cpu != (int)this_cpu()->id)
         smp_reschedule(cpu);

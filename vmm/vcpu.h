@@ -16,6 +16,7 @@ struct vmm_vendor;
 
 #define VM_MAX_VCPUS 64
 #define VM_MAX_SLOTS 64
+#define VM_MAX_LIFTED 8
 
 // Hardware numbering: instruction encodings index vcpu->gpr with it.
 enum { GPR_RAX, GPR_RCX, GPR_RDX, GPR_RBX, GPR_RSP, GPR_RBP, GPR_RSI, GPR_RDI, GPR_R8, GPR_R15 = 15 };
@@ -31,9 +32,11 @@ enum {
     PART_SEGMENTS = 1u << 4, // all eight and GDTR, IDTR
     PART_SYSMSR = 1u << 5, // sysenter, star.. where the hardware holds them, PAT, DEBUGCTL
     PART_DEBUG = 1u << 6,  // dr7
-    PART_BLOCKING = 1u << 7, // interruptibility, activity, pending debug exceptions
+    PART_BLOCKING = 1u << 7, // interruptibility
     PART_MODE = 1u << 8,   // mode: only read; who changes segments changes those
-    PART_ALL = (1u << 9) - 1,
+    PART_ACTIVITY = 1u << 9, // activity, pending debug exceptions
+    PART_ALL = (1u << 10) - 1,
+    PART_EAGER = PART_RIP | PART_RFLAGS | PART_BLOCKING, // current after every exit: nearly all need them
 };
 
 struct vcpu {
@@ -50,7 +53,7 @@ struct vcpu {
     uint64_t dr[4], dr6, dr7; // always current: MOV DR and #DB exit
     uint64_t hw_dr[4], hw_dr7; // what the processor gets: these, or the debugger's
     // What the guest may do (vcpu_features_changed()): CR4 bits that CPUID allows, those of them that
-    // change without an exit, and the XCR0 that must be loaded while it runs.
+    // change without an exit, and the XCR0 that must be loaded while it runs; 0: the host's will do.
     uint64_t cr4_allowed, cr4_guest_owned, xcr0_hw;
     struct kvm_segment seg[SEG_COUNT];
     struct kvm_dtable gdt, idt;
@@ -69,17 +72,23 @@ struct vcpu {
 
     // (V) Events to be delivered at the next entry (KVM_INTERRUPT, KVM_NMI, re-injection, faults).
     struct {
-        bool exception_pending, exception_has_error;
-        uint8_t exception_vector;
+        union {
+            struct {
+                bool exception_pending, interrupt_pending, nmi_pending, nmi_injected;
+                bool triple_fault; // shut down before the next entry
+            };
+            uint64_t any; // not 0: there is something
+        };
+        bool exception_has_error, interrupt_soft;
+        uint8_t exception_vector, interrupt_vector;
         uint32_t exception_error;
-        uint64_t exception_payload;
-        bool interrupt_pending, interrupt_soft;
-        uint8_t interrupt_vector;
-        bool nmi_pending, nmi_injected;
         uint8_t soft_length;  // instruction length of a soft interrupt or exception being re-injected
-        bool triple_fault;    // KVM_VCPUEVENT_VALID_TRIPLE_FAULT: shut down before the next entry
     } event;
-    bool want_irq_window, want_nmi_window;
+    uint32_t intercepts;    // (V) INTERCEPT_* of the next entry
+    uint64_t ticks;         // (V) how long it may last
+    bool attention;         // (A) run.c must look at everything before the next entry
+    bool skipped;           // (V) vcpu_skip() was called
+    bool loaded;            // (V) the hardware of this processor has it, and its MSRs (run.c)
 
     struct kvm_run *run;    // (I) shared with user space, in the direct map; it may change at any time
     void *pio_data;         // (I) the same: data of port accesses, one page
@@ -97,12 +106,13 @@ struct vcpu {
     } pending;
     struct emulation *emulation;     // (V) instruction in progress for multi-part MMIO and string I/O
     struct wake_source *wake; // (V) CHRONO_SET_WAKE_FD (wake.c)
+    bool step_over;         // (V) a watched page is open to it for one instruction (watch.c)
     bool wake_requested;    // (A) makes KVM_RUN return -EINTR
     bool in_guest_mode;     // (V) between enter_guest_mode() and leave_guest_mode() (run.c)
     uint64_t signal_mask;   // (V) KVM_SET_SIGNAL_MASK, when has_signal_mask
     bool has_signal_mask;
     struct chrono_costs costs;
-    struct {                // ring of the last exits, for reports
+    struct recent_exit {    // ring of the last exits, for reports
         uint8_t kind;
         uint64_t rip, count, qualification;
     } recent[32];
@@ -119,14 +129,17 @@ struct vm {
     uint32_t refs;          // (A) the VM file and each vCPU file
     struct space *space;    // (I) of the process that created it (space_keep); guest memory is its memory
     struct mutex lock;      // slots, vCPU list, filters, watches
-    struct memory_slot *slots[VM_MAX_SLOTS]; // (M) sorted by gpa
+    struct memory_slot *slots[VM_MAX_SLOTS]; // (M) and the stage2's lock; sorted by gpa
     unsigned slot_count;
     struct stage2 *stage2;  // (I) second-level page tables (vmm/stage2.h)
     paddr_t root;           // (I) of these tables, for the vendor; set by stage2_create()
     struct space_notifier notifier;
     struct vcpu *vcpus[VM_MAX_VCPUS]; // (M) by order of creation
     unsigned vcpu_count;
-    struct list_node watches, breakpoints;
+    struct list_node watches, breakpoints; // (M) and the stage2's lock, as all of the debugger's
+    bool debugged;             // there are watches or breakpoints
+    uint64_t lifted[VM_MAX_LIFTED]; // (the stage2's lock) pages whose watches and breakpoints do not count for now
+    unsigned lifted_count;
     struct msr_filter *msr_filter; // (M) replaced as a whole, with every vCPU's lock held (msr_filter.c)
     uint32_t user_msr_reasons; // KVM_CAP_X86_USER_SPACE_MSR
     bool exception_payload;    // KVM_CAP_EXCEPTION_PAYLOAD

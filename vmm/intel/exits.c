@@ -4,23 +4,30 @@
 
 // One row per basic exit reason (SDM vol. 3, appendix "VMX Basic Exit Reasons"); the flags say which
 // fields the neutral record needs, so that no exit reads more than it uses.
-enum { NEEDS_NOTHING = 0, NEEDS_LENGTH = 1, NEEDS_QUALIFICATION = 2, NEEDS_BOTH = 3 };
+enum {
+    NEEDS_NOTHING = 0,
+    NEEDS_LENGTH = 1,
+    NEEDS_QUALIFICATION = 2,
+    NEEDS_BOTH = 3,
+    NEEDS_DETAILS = 4, // decode_details()
+    NEEDS_ALL = 7,
+};
 static const struct reason {
     uint8_t kind; // enum exit_kind
     uint8_t needs;
 } reasons[] = {
-    [0] = {EXIT_EXCEPTION, NEEDS_NOTHING}, // or NMI
+    [0] = {EXIT_EXCEPTION, NEEDS_DETAILS}, // or NMI
     [1] = {EXIT_INTERRUPT, NEEDS_NOTHING},
     [2] = {EXIT_TRIPLE_FAULT, NEEDS_NOTHING},
     [3] = {EXIT_INIT, NEEDS_NOTHING},
     [4] = {EXIT_SIPI, NEEDS_QUALIFICATION},
     [7] = {EXIT_IRQ_WINDOW, NEEDS_NOTHING},
     [8] = {EXIT_NMI_WINDOW, NEEDS_NOTHING},
-    [9] = {EXIT_TASK_SWITCH, NEEDS_BOTH},
+    [9] = {EXIT_TASK_SWITCH, NEEDS_ALL},
     [10] = {EXIT_CPUID, NEEDS_LENGTH},
     [12] = {EXIT_HLT, NEEDS_LENGTH},
     [13] = {EXIT_WBINVD, NEEDS_LENGTH}, // INVD
-    [14] = {EXIT_INVLPG, NEEDS_BOTH},
+    [14] = {EXIT_INVLPG, NEEDS_ALL},
     [15] = {EXIT_RDPMC, NEEDS_LENGTH},
     [16] = {EXIT_RDTSC, NEEDS_LENGTH},
     [18] = {EXIT_VMCALL, NEEDS_LENGTH},
@@ -33,32 +40,32 @@ static const struct reason {
     [25] = {EXIT_VMX_INSN, NEEDS_LENGTH},
     [26] = {EXIT_VMX_INSN, NEEDS_LENGTH},
     [27] = {EXIT_VMX_INSN, NEEDS_LENGTH},
-    [28] = {EXIT_CR, NEEDS_BOTH},
-    [29] = {EXIT_DR, NEEDS_BOTH},
-    [30] = {EXIT_IO, NEEDS_BOTH},
+    [28] = {EXIT_CR, NEEDS_ALL},
+    [29] = {EXIT_DR, NEEDS_ALL},
+    [30] = {EXIT_IO, NEEDS_ALL},
     [31] = {EXIT_RDMSR, NEEDS_LENGTH},
     [32] = {EXIT_WRMSR, NEEDS_LENGTH},
-    [33] = {EXIT_ENTRY_FAILED, NEEDS_QUALIFICATION}, // invalid guest state
-    [34] = {EXIT_ENTRY_FAILED, NEEDS_QUALIFICATION}, // MSR loading
+    [33] = {EXIT_ENTRY_FAILED, NEEDS_QUALIFICATION | NEEDS_DETAILS}, // invalid guest state
+    [34] = {EXIT_ENTRY_FAILED, NEEDS_QUALIFICATION | NEEDS_DETAILS}, // MSR loading
     [36] = {EXIT_MONITOR, NEEDS_LENGTH},
     [37] = {EXIT_STEP, NEEDS_NOTHING},
     [39] = {EXIT_MONITOR, NEEDS_LENGTH},
     [40] = {EXIT_PAUSE, NEEDS_LENGTH},
-    [41] = {EXIT_ENTRY_FAILED, NEEDS_QUALIFICATION}, // machine check during entry
+    [41] = {EXIT_ENTRY_FAILED, NEEDS_QUALIFICATION | NEEDS_DETAILS}, // machine check during entry
     [46] = {EXIT_DESCRIPTOR, NEEDS_BOTH},
     [47] = {EXIT_DESCRIPTOR, NEEDS_BOTH},
-    [48] = {EXIT_MEMORY, NEEDS_QUALIFICATION},
-    [49] = {EXIT_MISCONFIG, NEEDS_NOTHING},
+    [48] = {EXIT_MEMORY, NEEDS_QUALIFICATION | NEEDS_DETAILS},
+    [49] = {EXIT_MISCONFIG, NEEDS_DETAILS},
     [50] = {EXIT_VMX_INSN, NEEDS_LENGTH}, // INVEPT
     [51] = {EXIT_RDTSCP, NEEDS_LENGTH},
     [52] = {EXIT_COUNT, NEEDS_NOTHING},
     [53] = {EXIT_VMX_INSN, NEEDS_LENGTH}, // INVVPID
     [54] = {EXIT_WBINVD, NEEDS_LENGTH},
     [55] = {EXIT_XSETBV, NEEDS_LENGTH},
-    [57] = {EXIT_RDRAND, NEEDS_BOTH},
+    [57] = {EXIT_RDRAND, NEEDS_ALL},
     [58] = {EXIT_INVPCID, NEEDS_BOTH},
     [59] = {EXIT_VMX_INSN, NEEDS_LENGTH}, // VMFUNC
-    [61] = {EXIT_RDSEED, NEEDS_BOTH},
+    [61] = {EXIT_RDSEED, NEEDS_ALL},
     [62] = {EXIT_LOG_FULL, NEEDS_NOTHING},
 };
 
@@ -85,11 +92,11 @@ static void decode_io(struct vcpu *v, struct vm_exit *e) {
 // Within the shadow of STI or MOV SS it is as it should be, and the next entry insists on it (SDM vol. 3,
 // "Checks on Guest Non-Register State").
 static void drop_false_step(struct vcpu *v) {
-    vmx_sync(v, PART_BLOCKING);
+    vmx_sync(v, PART_ACTIVITY);
     if (v->interruptibility & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS))
         return;
     v->pending_debug &= ~PENDING_STEP;
-    vcpu_changed(v, PART_BLOCKING);
+    vcpu_changed(v, PART_ACTIVITY);
 }
 
 // An IRET that unblocked NMIs and then faulted will be executed again (SDM vol. 3, "NMI unblocking due
@@ -101,7 +108,7 @@ static void block_nmis_again(struct vcpu *v) {
 }
 
 // SDM vol. 3, "Exit Qualification for EPT Violations".
-static void decode_memory(struct vcpu *v, bool vectoring, struct vm_exit *e) {
+static void decode_memory(struct vcpu *v, struct vm_exit *e) {
     uint64_t q = e->qualification;
     e->memory.read = q & BIT(0);
     e->memory.write = q & BIT(1);
@@ -113,11 +120,11 @@ static void decode_memory(struct vcpu *v, bool vectoring, struct vm_exit *e) {
     e->memory.gva = e->memory.gva_valid ? vmcs_read_natural(v, GUEST_LINEAR_ADDRESS) : 0;
     if (unlikely(vmcs_read_natural(v, GUEST_PENDING_DEBUG) & PENDING_STEP))
         drop_false_step(v);
-    if (unlikely((q & NMI_UNBLOCKED) && !vectoring))
+    if (unlikely((q & NMI_UNBLOCKED) && !e->vectoring))
         block_nmis_again(v);
 }
 
-static void decode_exception(struct vcpu *v, bool vectoring, struct vm_exit *e) {
+static void decode_exception(struct vcpu *v, struct vm_exit *e) {
     uint32_t info = vmcs_read32(v, EXIT_INTERRUPTION_INFO);
     e->exception.vector = (uint8_t)info;
     e->exception.type = info >> 8 & 7;
@@ -125,7 +132,7 @@ static void decode_exception(struct vcpu *v, bool vectoring, struct vm_exit *e) 
         e->kind = EXIT_NMI;
         return;
     }
-    if (unlikely((info & NMI_UNBLOCKED) && !vectoring && e->exception.vector != 8))
+    if (unlikely((info & NMI_UNBLOCKED) && !e->vectoring && e->exception.vector != 8))
         block_nmis_again(v);
     e->exception.has_error = info & BIT(11);
     e->exception.error = e->exception.has_error ? vmcs_read32(v, EXIT_INTERRUPTION_ERROR) : 0;
@@ -143,27 +150,13 @@ static void decode_register(struct vm_exit *e) {
     e->cr.lmsw = q >> 16;
 }
 
-void vmx_decode_exit(struct vcpu *v, bool vectoring, struct vm_exit *e) {
-    uint32_t raw = vmcs_read32(v, EXIT_REASON), basic = raw & 0xffff;
-    e->raw_reason = raw;
-    e->vectoring = vectoring;
-    e->length = 0;
-    e->qualification = 0;
-    if (basic >= ARRAY_SIZE(reasons) || reasons[basic].kind == EXIT_HOST) {
-        e->kind = EXIT_UNKNOWN;
-        e->qualification = vmcs_read_natural(v, EXIT_QUALIFICATION);
-        return;
-    }
-    const struct reason *r = &reasons[basic];
-    e->kind = r->kind;
-    if (r->needs & NEEDS_LENGTH)
-        e->length = vmcs_read32(v, EXIT_INSTRUCTION_LENGTH);
-    if (r->needs & NEEDS_QUALIFICATION)
-        e->qualification = vmcs_read_natural(v, EXIT_QUALIFICATION);
+// The parts of the record that only some kinds have. True: see vmx_decode_exit().
+static bool decode_details(struct vcpu *v, struct vm_exit *e) {
     switch (e->kind) {
-    case EXIT_IO: decode_io(v, e); break;
-    case EXIT_MEMORY: decode_memory(v, vectoring, e); break;
-    case EXIT_EXCEPTION: decode_exception(v, vectoring, e); break;
+    case EXIT_IO: decode_io(v, e); return false;
+    case EXIT_MEMORY: decode_memory(v, e); return false;
+    case EXIT_EXCEPTION: decode_exception(v, e); return true;
+    case EXIT_ENTRY_FAILED: return true;
     case EXIT_CR:
     case EXIT_DR: decode_register(e); break;
     case EXIT_MISCONFIG: e->memory.gpa = vmcs_read64(v, GUEST_PHYSICAL_ADDRESS); break;
@@ -172,6 +165,25 @@ void vmx_decode_exit(struct vcpu *v, bool vectoring, struct vm_exit *e) {
         e->task.source = e->qualification >> 30 & 3;
         break;
     case EXIT_INVLPG: e->address = e->qualification; break;
+    case EXIT_RDRAND:
+    case EXIT_RDSEED: e->address = vmcs_read32(v, EXIT_INSTRUCTION_INFO); break;
     default: break;
     }
+    return false;
+}
+
+bool vmx_decode_exit(struct vcpu *v, struct vm_exit *e) {
+    uint32_t raw = vmcs_read32(v, EXIT_REASON), basic = raw & 0xffff;
+    e->raw_reason = raw;
+    if (unlikely(basic >= ARRAY_SIZE(reasons) || reasons[basic].kind == EXIT_HOST)) {
+        e->kind = EXIT_UNKNOWN;
+        e->length = 0;
+        e->qualification = vmcs_read_natural(v, EXIT_QUALIFICATION);
+        return false;
+    }
+    uint8_t needs = reasons[basic].needs;
+    e->kind = reasons[basic].kind;
+    e->length = needs & NEEDS_LENGTH ? vmcs_read32(v, EXIT_INSTRUCTION_LENGTH) : 0;
+    e->qualification = needs & NEEDS_QUALIFICATION ? vmcs_read_natural(v, EXIT_QUALIFICATION) : 0;
+    return needs & NEEDS_DETAILS ? decode_details(v, e) : false;
 }

@@ -84,24 +84,13 @@ static bool inject_interrupt(struct vcpu *v) {
     return true;
 }
 
-static bool anything_pending(const struct vcpu *v) {
-    return v->event.exception_pending || v->event.nmi_pending || v->event.nmi_injected ||
-           v->event.interrupt_pending;
-}
-
 void vmx_inject(struct vcpu *v) {
     struct vmx_vcpu *x = vmx_of(v);
-    x->injecting = false;
-    if (likely(!anything_pending(v)))
-        return;
     x->event_before = v->event;
     x->injecting = inject_exception(v) || inject_nmi(v) || inject_interrupt(v);
 }
 
-bool vmx_save_vectoring(struct vcpu *v) {
-    uint32_t info = vmcs_read32(v, IDT_VECTORING_INFO);
-    if (likely(!(info & INFO_VALID)))
-        return false;
+void vmx_save_vectoring(struct vcpu *v, uint32_t info) {
     clock_add_vectoring(v);
     uint8_t vector = (uint8_t)info;
     unsigned type = info >> INFO_TYPE_SHIFT & 7;
@@ -118,5 +107,4 @@ bool vmx_save_vectoring(struct vcpu *v) {
         v->event.exception_has_error = info & INFO_HAS_ERROR;
         v->event.exception_error = info & INFO_HAS_ERROR ? vmcs_read32(v, IDT_VECTORING_ERROR) : 0;
     }
-    return true;
 }

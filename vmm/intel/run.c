@@ -4,8 +4,10 @@
 #include "vmm/clock.h"
 #include "vmm/intel/vmx.h"
 
+// Only when they change.
 static void set_controls(struct vcpu *v, uint32_t intercepts) {
     struct vmx_vcpu *x = vmx_of(v);
+    x->intercepts = intercepts;
     static const struct {
         uint32_t intercept, primary, secondary;
     } map[] = {
@@ -30,7 +32,7 @@ static void set_controls(struct vcpu *v, uint32_t intercepts) {
     if (secondary != x->secondary)
         vmcs_write32(v, SECONDARY_CONTROLS, x->secondary = secondary);
     uint32_t exceptions = EXCEPTIONS_ALWAYS;
-    if (v->guest_debug.control & KVM_GUESTDBG_USE_SW_BP)
+    if (intercepts & INTERCEPT_INT3)
         exceptions |= 1u << 3;
     if (intercepts &
         INTERCEPT_PRESENT_FAULTS) // which of them: PAGE_FAULT_ERROR_MASK in vmcs_init.c
@@ -39,8 +41,8 @@ static void set_controls(struct vcpu *v, uint32_t intercepts) {
         vmcs_write32(v, EXCEPTION_BITMAP, x->exception_bitmap = exceptions);
 }
 
-// Host registers that an exit loads and that may differ from world to world.
-static void set_host_state(struct vcpu *v) {
+// Host registers that an exit loads and that may differ from world to world: at every load.
+void vmx_set_host_state(struct vcpu *v) {
     struct vmx_vcpu *x = vmx_of(v);
     uint64_t cr3 = read_cr3(), cr4 = read_cr4(), fs = current->fs_base;
     if (cr3 != x->host_cr3)
@@ -53,14 +55,16 @@ static void set_host_state(struct vcpu *v) {
 
 // The timer counts down once every 2^shift TSC ticks and exits at 0. In Bochs a value of n lets n - 1
 // instructions pass (measured; 0 and 1 let none), so exactly `ticks` pass with ticks + 1.
+// The VMCS keeps the value, so it is written only when it changes.
 static void set_timer(struct vcpu *v, uint64_t ticks) {
+    vmx_of(v)->ticks = ticks;
     uint64_t value = (ticks >> vmx_controls.timer_shift) + 1;
     vmcs_write32(v, PREEMPTION_TIMER, MIN(value, UINT32_MAX));
 }
 
 static void set_virtual_tsc(struct vcpu *v) {
     struct vmx_passage *p = &vmx_of(v)->passage;
-    if (v->chrono->control & CHRONO_VTIME) {
+    if (unlikely(v->chrono->control & CHRONO_VTIME)) {
         p->tsc_base = v->chrono->vtime_base + v->count - vmm_clock.ticks_before_guest;
         p->tsc_mask = UINT64_MAX;
     } else {
@@ -99,20 +103,35 @@ static void host_events(struct vm_exit *e) {
         __asm__ volatile("int $18" ::: "memory");
 }
 
-void vmx_run(struct vcpu *v, uint32_t intercepts, uint64_t ticks, struct vm_exit *e) {
+// What the VMCS needs beyond what it still holds from the last entry.
+static void prepare_entry(struct vcpu *v, uint32_t intercepts, uint64_t ticks) {
     struct vmx_vcpu *x = vmx_of(v);
-    set_controls(v, intercepts);
-    vmx_inject(v);
+    if (unlikely(intercepts != x->intercepts))
+        set_controls(v, intercepts);
+    if (unlikely(v->event.any))
+        vmx_inject(v);
     if (v->dirty)
         vmx_write_dirty(v);
-    set_host_state(v);
-    set_timer(v, ticks);
+    if (unlikely(ticks != x->ticks))
+        set_timer(v, ticks);
     set_virtual_tsc(v);
-    if (v->cr2 != read_cr2())
+    if (unlikely(v->cr2 != read_cr2()))
         write_cr2(v->cr2);
     if (unlikely(v->hw_dr7 & 0xff))
         load_breakpoints(v);
+}
 
+// The rarer ends of a passage: true when nothing of it took place.
+static bool refused(struct vcpu *v, struct vm_exit *e) {
+    if (e->kind != EXIT_ENTRY_FAILED)
+        return false;
+    entry_failed(v, e);
+    return true;
+}
+
+void vmx_run(struct vcpu *v, uint32_t intercepts, uint64_t ticks, struct vm_exit *e) {
+    struct vmx_vcpu *x = vmx_of(v);
+    prepare_entry(v, intercepts, ticks);
     v->costs.exits++;
     if (unlikely(vmx_enter(v->gpr, &x->passage))) {
         *e = (struct vm_exit){.kind = EXIT_ENTRY_FAILED,
@@ -120,14 +139,20 @@ void vmx_run(struct vcpu *v, uint32_t intercepts, uint64_t ticks, struct vm_exit
         entry_failed(v, e);
         return;
     }
-    v->stale = PART_ALL;
     v->cr2 = read_cr2();
-    vmx_decode_exit(v, vmx_save_vectoring(v), e);
-    if (unlikely(e->kind == EXIT_ENTRY_FAILED)) {
-        entry_failed(v, e);
-    } else {
-        x->passage.launched = 1;
-        v->count += x->passage.tsc_out - x->passage.tsc_in - vmm_clock.passage_ticks;
+    vmx_read_eager(v);
+    uint32_t vectoring = vmcs_read32(v, IDT_VECTORING_INFO);
+    e->vectoring = vectoring >> 31;
+    if (unlikely(e->vectoring))
+        vmx_save_vectoring(v, vectoring);
+    bool rare = vmx_decode_exit(v, e);
+    if (unlikely(rare) && refused(v, e)) {
+        host_events(e);
+        return;
     }
-    host_events(e);
+    x->injecting = false;
+    x->passage.launched = 1;
+    v->count += x->passage.tsc_out - x->passage.tsc_in - vmm_clock.passage_ticks;
+    if (unlikely(rare))
+        host_events(e);
 }

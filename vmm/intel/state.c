@@ -112,12 +112,18 @@ static void write_msrs(struct vcpu *v) {
 
 static void read_blocking(struct vcpu *v) {
     v->interruptibility = vmcs_read32(v, GUEST_INTERRUPTIBILITY);
+}
+
+static void read_activity(struct vcpu *v) {
     v->activity = vmcs_read32(v, GUEST_ACTIVITY);
     v->pending_debug = vmcs_read_natural(v, GUEST_PENDING_DEBUG);
 }
 
 static void write_blocking(struct vcpu *v) {
     vmcs_write32(v, GUEST_INTERRUPTIBILITY, v->interruptibility);
+}
+
+static void write_activity(struct vcpu *v) {
     vmcs_write32(v, GUEST_ACTIVITY, v->activity);
     vmcs_write_natural(v, GUEST_PENDING_DEBUG, v->pending_debug);
 }
@@ -148,6 +154,15 @@ void vmx_sync(struct vcpu *v, uint32_t parts) {
         read_msrs(v);
     if (parts & PART_BLOCKING)
         read_blocking(v);
+    if (parts & PART_ACTIVITY)
+        read_activity(v);
+}
+
+void vmx_read_eager(struct vcpu *v) {
+    v->rip = vmcs_read_natural(v, GUEST_RIP);
+    v->rflags = vmcs_read_natural(v, GUEST_RFLAGS);
+    read_blocking(v);
+    v->stale = PART_ALL & ~PART_EAGER;
 }
 
 void vmx_write_dirty(struct vcpu *v) {
@@ -155,6 +170,8 @@ void vmx_write_dirty(struct vcpu *v) {
     v->dirty = 0;
     if (parts & PART_RIP)
         vmcs_write_natural(v, GUEST_RIP, v->rip);
+    if (likely(parts == PART_RIP)) // an instruction was skipped, the common case
+        return;
     if (parts & PART_RSP)
         vmcs_write_natural(v, GUEST_RSP, v->gpr[GPR_RSP]);
     if (parts & PART_RFLAGS)
@@ -169,4 +186,6 @@ void vmx_write_dirty(struct vcpu *v) {
         vmcs_write_natural(v, GUEST_DR7, v->hw_dr7);
     if (parts & PART_BLOCKING)
         write_blocking(v);
+    if (parts & PART_ACTIVITY)
+        write_activity(v);
 }

@@ -150,6 +150,7 @@ static void vmx_vcpu_load(struct vcpu *v) {
     vmx_load_guest_msrs(v);
     if (unlikely(((struct vmx_cpu *)this_cpu()->vmm)->loaded != v))
         make_current(v);
+    vmx_set_host_state(v);
 }
 
 // VPIDs in use, a bit each; 0 is the host's (SDM vol. 3, "Virtual-Processor Identifiers").

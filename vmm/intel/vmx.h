@@ -40,6 +40,8 @@ struct vmx_vcpu {
     // What the VMCS holds, so that only changes are written.
     uint32_t primary, secondary, exception_bitmap;
     uint64_t host_cr3, host_cr4, host_fs_base;
+    uint32_t intercepts; // what the controls were made from
+    uint64_t ticks;      // what the timer was made from
 };
 static inline struct vmx_vcpu *vmx_of(struct vcpu *v) {
     return v->arch;
@@ -51,18 +53,22 @@ extern const char vmx_exit_point[];
 // state.c: guest registers, VMCS to struct vcpu and back.
 void vmx_sync(struct vcpu *v, uint32_t parts);
 void vmx_write_dirty(struct vcpu *v);
+void vmx_read_eager(struct vcpu *v); // PART_EAGER, after an exit; the rest is stale
 // msrs.c. Interrupts off, by the world that runs the vCPU.
 void vmx_load_guest_msrs(struct vcpu *v);
 void vmx_msrs_changed(struct vcpu *v); // software wrote some of them: those in use follow
 void vmx_read_kernel_gs_base(struct vcpu *v);
 void vmx_vcpu_put(struct vcpu *v);
 // run.c
+void vmx_set_host_state(struct vcpu *v);
 void vmx_run(struct vcpu *v, uint32_t intercepts, uint64_t ticks, struct vm_exit *e);
 // inject.c: events into the entry, and interrupted deliveries back into v->event.
 void vmx_inject(struct vcpu *v);
-bool vmx_save_vectoring(struct vcpu *v); // true: a delivery was interrupted
+void vmx_save_vectoring(struct vcpu *v, uint32_t info); // valid IDT-vectoring information
 // exits.c: the hardware's exit information into the neutral record.
-void vmx_decode_exit(struct vcpu *v, bool vectoring, struct vm_exit *e);
+// e->vectoring is set already. True: the host has something to do with it, too (exceptions, NMIs, entry
+// failures).
+bool vmx_decode_exit(struct vcpu *v, struct vm_exit *e);
 // vmcs_init.c: a new VMCS, current on this processor, with all constant fields.
 void vmx_vmcs_init(struct vcpu *v);
 void vmx_write_host_state(struct vcpu *v);
