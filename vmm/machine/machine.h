@@ -14,8 +14,12 @@ struct config;
 struct inputs;
 struct ioapic;
 struct lapic;
+struct pci;
 struct pic;
+struct ps2;
+struct acpi_pm;
 struct rtc;
+struct vga;
 
 // One vCPU as the machine sees it; vCPUs run one at a time in the machine's thread. (cpu.h)
 struct cpu {
@@ -48,7 +52,7 @@ struct machine {
     struct cpu cpus[MACHINE_MAX_VCPUS];
     unsigned cpu_count;
     struct cpu *current; // whose turn it is
-    // Guest memory: one anonymous mapping, without a guest's view of a0000h..bffffh; below 4 GB up to `low_size` (at most 3 GB), the rest from 4 GB.
+    // Guest memory: one anonymous mapping, without a guest's view of a0000h..b7fffh; below 4 GB up to `low_size` (at most 3 GB), the rest from 4 GB.
     uint8_t *ram;
     uint64_t ram_size, low_size;
     unsigned slot_count; // memory slots of the VM in use
@@ -67,6 +71,11 @@ struct machine {
     struct pic *pic;
     struct ioapic *ioapic;
     struct rtc *rtc;
+    struct pci *pci; // NULL: no PCI bus
+    struct ps2 *ps2;
+    struct vga *vga;
+    bool a20; // ports.c: the gate's state; addresses are never masked
+    struct acpi_pm *acpi_pm;
     struct inputs *inputs; // replay/inputs.h
     enum machine_end end;  // set by devices (power-off, reset); the run loop looks at it
     int exit_status;       // of vmx after MACHINE_POWERED_OFF; a debug port may set it

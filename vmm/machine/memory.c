@@ -1,5 +1,5 @@
 // Guest RAM: one anonymous mapping, given to KVM in slots that leave out the hole for device memory below
-// 4 GB and the display's memory.
+// 4 GB and the display's graphics memory.
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +9,8 @@
 
 #define LOW_RAM_MAX   0xc0000000ull // 3 GB: device memory above
 #define HIGH_RAM_BASE 0x100000000ull
-#define VGA_START     0xa0000ull
-#define VGA_END       0xc0000ull
+#define HOLE_START    0xa0000ull // graphics memory; text memory from b8000h is plain RAM (vga.c)
+#define HOLE_END      0xb8000ull
 #define PAGE          4096ull
 
 static int add_slot(struct machine *m, uint64_t gpa, void *host, uint64_t size, uint32_t flags) {
@@ -40,9 +40,9 @@ int memory_create(struct machine *m, uint64_t size) {
     m->ram = ram;
     m->ram_size = size;
     m->low_size = size < LOW_RAM_MAX ? size : LOW_RAM_MAX;
-    int error = add_slot(m, 0, m->ram, VGA_START, 0);
+    int error = add_slot(m, 0, m->ram, HOLE_START, 0);
     if (!error)
-        error = add_slot(m, VGA_END, m->ram + VGA_END, m->low_size - VGA_END, 0);
+        error = add_slot(m, HOLE_END, m->ram + HOLE_END, m->low_size - HOLE_END, 0);
     if (!error && size > m->low_size)
         error = add_slot(m, HIGH_RAM_BASE, m->ram + m->low_size, size - m->low_size, 0);
     return error;
@@ -68,7 +68,7 @@ void memory_clear(struct machine *m) {
 
 void *guest_memory(struct machine *m, uint64_t gpa, uint64_t n) {
     if (gpa < m->low_size) {
-        if (n > m->low_size - gpa || (gpa < VGA_END && gpa + n > VGA_START))
+        if (n > m->low_size - gpa || (gpa < HOLE_END && gpa + n > HOLE_START))
             return NULL;
         return m->ram + gpa;
     }

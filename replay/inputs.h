@@ -1,0 +1,61 @@
+// The one way by which anything that is not determined enters a virtual machine. Three
+// implementations: pass-through, record, replay (replay/README.md). Device models do not know which.
+//
+// A result is asked for by the guest or a device and returned at once. An event happens at a moment
+// that the guest did not choose; it is delivered at a stop of the run loop, a landmark.
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct inputs;
+
+// ---- For device models -----------------------------------------------------------------------
+// Results.
+uint64_t inputs_wall_clock(struct inputs *in);              // seconds since 1970 at power-on
+void inputs_random(struct inputs *in, void *buf, size_t n); // virtio-rng, RDRAND
+
+// Events: a named source and where its bytes go. `deliver` runs at a landmark, in the machine's thread,
+// once per event with at most INPUT_MAX bytes. Sources are numbered in order of registration.
+#define INPUT_MAX 4096
+typedef void (*input_deliver)(void *opaque, const uint8_t *data, size_t n);
+struct input_source {
+    const char *name;       // "serial0", "keyboard", "balloon"
+    int fd;                 // where pass-through and recording read it; -1: none
+    bool leave_key;         // a terminal of the user: ^] there is not for the guest but leaves the VM
+    // How many bytes the device can take now (0: leave them in the fd). NULL: always INPUT_MAX.
+    size_t (*room)(void *opaque);
+    input_deliver deliver;
+    void *opaque;
+    unsigned id;
+    struct input_source *next;
+};
+void inputs_add_source(struct inputs *in, struct input_source *s);
+
+// ---- For the machine's run loop --------------------------------------------------------------
+struct landmark {
+    uint64_t count;  // ticks executed by the VM
+    uint64_t rip, rcx;
+    uint32_t cpu;
+};
+// The count at which the guest must stop at the latest: slice end, or in replay the next event.
+uint64_t inputs_next_stop(struct inputs *in, uint64_t count);
+// At a stop: returns the new anchor (>= old; equal: no re-anchoring).
+uint64_t inputs_anchor(struct inputs *in, const struct landmark *at, uint64_t anchor, uint64_t hz);
+// At a stop, after anchor and timers: delivers what has arrived, or in replay what the log says here.
+void inputs_deliver(struct inputs *in, const struct landmark *at);
+// At a stop with several vCPUs: which one runs next (a switch is an event). `runnable`: a bit per vCPU.
+unsigned inputs_choose_cpu(struct inputs *in, const struct landmark *at, unsigned now, uint64_t runnable);
+// All vCPUs halt: waits until V reaches `deadline` (UINT64_MAX: none) or an event arrives; returns the
+// new anchor. -EINTR in *err when the user asked to leave.
+uint64_t inputs_idle(struct inputs *in, const struct landmark *at, uint64_t anchor, uint64_t deadline,
+                     uint64_t hz, int *err);
+
+// The user has asked to leave (^], a signal).
+bool inputs_left(const struct inputs *in);
+// Asks for it: the only function that a signal handler may call.
+void inputs_leave(struct inputs *in);
+
+// hz: ticks per second of virtual time.
+struct inputs *inputs_pass_through(uint64_t hz);
+void inputs_free(struct inputs *in);
