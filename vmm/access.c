@@ -7,6 +7,7 @@
 #include "vmm/emulate.h"
 #include "vmm/emulation.h"
 #include "vmm/operate.h"
+#include "vmm/walk.h"
 #include "vmm/x86.h"
 
 #define PAGE_MASK 4095ull
@@ -238,4 +239,38 @@ int guest_write(struct vcpu *v, struct emulation *em, uint64_t linear, const voi
     if (r == STEP_DONE)
         em->done++;
     return r;
+}
+
+// ---- the processor's own tables ----------------------------------------------------------------
+// Page by page: checks, and copies unless buf is NULL.
+static int system_access(struct vcpu *v, uint64_t linear, void *buf, unsigned size,
+                         unsigned access) {
+    for (unsigned done = 0; done < size;) {
+        uint64_t at = linear + done, gpa;
+        uint32_t error;
+        unsigned n = (unsigned)MIN(size - done, PAGE_MASK + 1 - (at & PAGE_MASK));
+        int r = vcpu_translate(v, at, access | ACCESS_IMPLICIT, false, &gpa, &error);
+        if (r > 0)
+            vcpu_inject_page_fault(v, at, error);
+        else if (r == 0 && buf)
+            r = access == ACCESS_WRITE ? vm_write(v->vm, gpa, (uint8_t *)buf + done, n)
+                                       : vm_read(v->vm, gpa, (uint8_t *)buf + done, n);
+        if (r)
+            return r;
+        done += n;
+    }
+    return 0;
+}
+
+int system_check(struct vcpu *v, uint64_t linear, unsigned size, unsigned access) {
+    return system_access(v, linear, NULL, size, access);
+}
+
+int system_read(struct vcpu *v, uint64_t linear, void *buf, unsigned size) {
+    return system_access(v, linear, buf, size, ACCESS_READ);
+}
+
+int system_write(struct vcpu *v, uint64_t linear, const void *buf, unsigned size) {
+    int r = system_check(v, linear, size, ACCESS_WRITE);
+    return r ? r : system_access(v, linear, (void *)buf, size, ACCESS_WRITE);
 }

@@ -14,7 +14,5 @@ int emulate_mmio(struct vcpu *v, const struct vm_exit *e);
 int emulate_string_io(struct vcpu *v, const struct vm_exit *e);
 // EXIT_TASK_SWITCH.
 int emulate_task_switch(struct vcpu *v, const struct vm_exit *e);
-// EXIT_DESCRIPTOR.
-int emulate_descriptor(struct vcpu *v, const struct vm_exit *e);
 // Frees v->emulation, when the vCPU ends.
 void emulation_free(struct vcpu *v);

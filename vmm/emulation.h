@@ -60,6 +60,13 @@ int guest_read(struct vcpu *v, struct emulation *em, uint64_t linear, void *buf,
 int guest_write(struct vcpu *v, struct emulation *em, uint64_t linear, const void *buf,
                 unsigned size);
 
+// Tables of the processor (descriptors, task state) at a linear address, as supervisor whatever the CPL: 0
+// or 1 with an injected #PF, or negative errno. Nothing is written when a byte of it may not be written.
+int system_read(struct vcpu *v, uint64_t linear, void *buf, unsigned size);
+int system_write(struct vcpu *v, uint64_t linear, const void *buf, unsigned size);
+// May all of it be accessed (ACCESS_READ, ACCESS_WRITE)?
+int system_check(struct vcpu *v, uint64_t linear, unsigned size, unsigned access);
+
 // Registers by operand size; narrow writes leave the rest of the register, 4-byte writes zero it.
 uint64_t guest_gpr(struct vcpu *v, unsigned reg, bool high_byte, unsigned size);
 void guest_set_gpr(struct vcpu *v, unsigned reg, bool high_byte, unsigned size, uint64_t value);

@@ -11,7 +11,7 @@
 #include "vmm/emulation.h"
 #include "vmm/operate.h"
 #include "vmm/run.h"
-#include "vmm/slots.h"
+#include "vmm/stage2.h"
 #include "vmm/x86.h"
 
 #define PAGE_MASK 4095ull
@@ -156,11 +156,9 @@ static int in(struct vcpu *v, struct emulation *em) {
 // ---- a batch -----------------------------------------------------------------------------------
 // Is there memory, writable for input? Device memory is told by the slots alone.
 static bool is_memory(struct vcpu *v, uint64_t gpa, bool write) {
-    mutex_lock(&v->vm->lock);
-    const struct memory_slot *slot = slot_find(v->vm, gpa);
-    bool memory = slot && !(write && (slot->flags & KVM_MEM_READONLY));
-    mutex_unlock(&v->vm->lock);
-    return memory;
+    struct memory_slot slot;
+    return stage2_find_slot(v->vm->stage2, gpa, &slot) &&
+           !(write && (slot.flags & KVM_MEM_READONLY));
 }
 
 // Checks the memory of the elements: what faults, faults before the port is touched.
