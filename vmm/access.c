@@ -6,6 +6,7 @@
 #include "vmm/clock.h"
 #include "vmm/emulate.h"
 #include "vmm/emulation.h"
+#include "vmm/fetch.h"
 #include "vmm/operate.h"
 #include "vmm/walk.h"
 #include "vmm/x86.h"
@@ -23,11 +24,13 @@
 
 struct emulation *emulation_begin(struct vcpu *v,
                                   int (*resume)(struct vcpu *, struct emulation *)) {
-    if (unlikely(!v->emulation))
-        v->emulation = kzalloc(sizeof(*v->emulation));
     struct emulation *em = v->emulation;
-    if (unlikely(!em))
-        return NULL;
+    if (unlikely(!em)) {
+        v->emulation = em = kzalloc(sizeof(*em));
+        if (!em)
+            return NULL;
+        em->fetch = fetch_cache_create();
+    }
     em->done = em->next = 0;
     em->user_space = false;
     em->resume = resume;
@@ -35,17 +38,13 @@ struct emulation *emulation_begin(struct vcpu *v,
 }
 
 void emulation_free(struct vcpu *v) {
+    if (v->emulation)
+        fetch_cache_free(v->emulation->fetch);
     kfree(v->emulation);
     v->emulation = NULL;
 }
 
 // ---- registers ---------------------------------------------------------------------------------
-uint64_t guest_gpr(struct vcpu *v, unsigned reg, bool high_byte, unsigned size) {
-    if (unlikely(reg == GPR_RSP))
-        vcpu_sync(v, PART_RSP);
-    return high_byte ? v->gpr[reg] >> 8 & 0xff : truncate(v->gpr[reg], size);
-}
-
 void guest_set_gpr(struct vcpu *v, unsigned reg, bool high_byte, unsigned size, uint64_t value) {
     if (unlikely(reg == GPR_RSP))
         vcpu_sync(v, PART_RSP);

@@ -7,51 +7,15 @@
 #include "lib/errno.h"
 #include "lib/string.h"
 #include "vmm/emulation.h"
+#include "vmm/fetch.h"
 #include "vmm/operate.h"
 #include "vmm/run.h"
 #include "vmm/x86.h"
 #include "vmm/xmm.h"
 
-#define PAGE_MASK    4095ull
-#define MAX_LENGTH   15
-#define RFLAGS_DF    (1ull << 10)
-#define RFLAGS_ZF    (1ull << 6)
-
-// ---- fetch -------------------------------------------------------------------------------------
-// Reads up to `max` bytes at the guest's RIP + `at`, not beyond the page. Their number, 0 after an injected
-// fault, or a negative errno.
-static int fetch(struct vcpu *v, unsigned code_size, unsigned at, uint8_t *bytes, unsigned max) {
-    uint64_t linear = v->rip + at, gpa;
-    if (code_size != 8) {
-        vcpu_sync(v, PART_SEGMENTS);
-        linear = (uint32_t)(v->seg[SEG_CS].base + linear);
-    }
-    unsigned n = (unsigned)MIN(max, PAGE_MASK + 1 - (linear & PAGE_MASK));
-    int r = guest_translate(v, linear, ACCESS_EXEC, &gpa);
-    if (r != STEP_DONE)
-        return r < 0 ? r : 0;
-    r = vm_read(v->vm, gpa, bytes, n);
-    return r < 0 ? r : (int)n;
-}
-
-// 0 with *out; 1: an exception was injected; -EINVAL: not decodable; other negative errno.
-static int fetch_and_decode(struct vcpu *v, struct instruction *out) {
-    uint8_t bytes[MAX_LENGTH];
-    vcpu_sync(v, PART_RIP);
-    unsigned code_size = vcpu_code_size(v);
-    enum decode_mode mode = code_size == 8 ? DECODE_64 : code_size == 4 ? DECODE_32 : DECODE_16;
-    int n = fetch(v, code_size, 0, bytes, MAX_LENGTH);
-    if (n <= 0)
-        return n < 0 ? n : 1;
-    int r = decode(bytes, n, mode, out);
-    if (r != -EAGAIN)
-        return r;
-    int more = fetch(v, code_size, n, bytes + n, MAX_LENGTH - n); // it crosses into the next page
-    if (more <= 0)
-        return more < 0 ? more : 1;
-    r = decode(bytes, n + more, mode, out);
-    return r == -EAGAIN ? -EINVAL : r;
-}
+#define PAGE_MASK 4095ull
+#define RFLAGS_DF (1ull << 10)
+#define RFLAGS_ZF (1ull << 6)
 
 // ---- operands ----------------------------------------------------------------------------------
 static uint64_t effective_address(struct vcpu *v, const struct instruction *i) {
@@ -392,7 +356,7 @@ static int complete_store(struct vcpu *v) {
 static int complete_load(struct vcpu *v) {
     const struct instruction *i = &v->emulation->insn;
     uint64_t value;
-    memcpy(&value, v->run->mmio.data, sizeof(value));
+    __builtin_memcpy(&value, v->run->mmio.data, sizeof(value));
     value = truncate(value, source_size(i));
     guest_set_gpr(v, i->dst.reg, i->dst.high_byte, i->size,
                   i->op == OP_MOVSX ? sign_extend(value, i->source_size) : value);
@@ -416,7 +380,7 @@ static bool begin_move(struct vcpu *v, const struct vm_exit *e, const struct ins
                                           : guest_gpr(v, i->src.reg, i->src.high_byte, size);
     run->exit_reason = KVM_EXIT_MMIO;
     run->mmio.phys_addr = e->memory.gpa;
-    memcpy(run->mmio.data, &data, sizeof(data));
+    __builtin_memcpy(run->mmio.data, &data, sizeof(data));
     run->mmio.len = size;
     run->mmio.is_write = store;
     v->pending.length = i->length;
@@ -431,7 +395,8 @@ int emulate_mmio(struct vcpu *v, const struct vm_exit *e) {
     struct emulation *em = emulation_begin(v, run_handler);
     if (unlikely(!em))
         return -ENOMEM;
-    int r = fetch_and_decode(v, &em->insn);
+    vcpu_sync(v, PART_RIP);
+    int r = fetch_instruction(v, &em->insn);
     if (unlikely(r))
         return r == 1 ? GO_ON : r == -EINVAL || r == -EFAULT ? vcpu_report_unknown(v, e) : r;
     if (likely(begin_move(v, e, &em->insn)))
@@ -439,6 +404,7 @@ int emulate_mmio(struct vcpu *v, const struct vm_exit *e) {
     if (!handlers[em->insn.op])
         return vcpu_report_unknown(v, e);
     // What completion needs is read while the hardware still holds it.
-    vcpu_sync(v, PART_RIP | PART_RSP | PART_RFLAGS | PART_CR | PART_SEGMENTS | PART_BLOCKING | PART_ACTIVITY);
+    vcpu_sync(v, PART_RIP | PART_RSP | PART_RFLAGS | PART_CR | PART_SEGMENTS | PART_BLOCKING |
+                     PART_ACTIVITY);
     return run_handler(v, em);
 }

@@ -5,6 +5,7 @@
 // done already give the same result without being repeated. It changes registers only after its last access.
 #pragma once
 #include "vmm/decode.h"
+#include "vmm/operate.h"
 #include "vmm/vcpu.h"
 
 // Results of the functions here; also negative errno values.
@@ -26,6 +27,7 @@ struct memory_access {
 
 struct emulation {
     struct instruction insn;
+    struct fetch_cache *fetch;                 // may be NULL
     struct memory_access access[MAX_ACCESSES]; // of this iteration, in their order
     unsigned done, next;                       // of these: complete; the next one of this run
     bool user_space;                           // this iteration needed user space
@@ -68,7 +70,11 @@ int system_write(struct vcpu *v, uint64_t linear, const void *buf, unsigned size
 int system_check(struct vcpu *v, uint64_t linear, unsigned size, unsigned access);
 
 // Registers by operand size; narrow writes leave the rest of the register, 4-byte writes zero it.
-uint64_t guest_gpr(struct vcpu *v, unsigned reg, bool high_byte, unsigned size);
+static inline uint64_t guest_gpr(struct vcpu *v, unsigned reg, bool high_byte, unsigned size) {
+    if (unlikely(reg == GPR_RSP))
+        vcpu_sync(v, PART_RSP);
+    return high_byte ? v->gpr[reg] >> 8 & 0xff : truncate(v->gpr[reg], size);
+}
 void guest_set_gpr(struct vcpu *v, unsigned reg, bool high_byte, unsigned size, uint64_t value);
 // One iteration of a REP instruction that goes on is retired.
 void guest_iterated(struct vcpu *v, uint64_t n);

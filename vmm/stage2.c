@@ -230,14 +230,15 @@ void stage2_lock_slots(struct stage2 *s) {
 
 void stage2_unlock_slots(struct stage2 *s) {
     s->recent = NULL;
+    __atomic_add_fetch(&s->vm->slot_changes, 1, __ATOMIC_RELEASE);
     bool flush = s->flush_due;
     spin_unlock(&s->lock);
     if (flush)
         stage2_flush(s);
 }
 
-void stage2_zap_slot(struct stage2 *s, const struct memory_slot *slot) {
-    stage2_zap(s, slot->gpa, slot->gpa + slot->size, NULL);
+void stage2_zap_slot(struct stage2 *s, struct memory_slot *slot) {
+    stage2_zap(s, slot->gpa, slot->gpa + slot->size, slot->dirty ? slot : NULL);
 }
 
 // ---- following the process's memory --------------------------------------------------------------

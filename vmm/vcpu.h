@@ -85,7 +85,8 @@ struct vcpu {
         uint8_t soft_length;  // instruction length of a soft interrupt or exception being re-injected
     } event;
     uint32_t intercepts;    // (V) INTERCEPT_* of the next entry
-    uint64_t ticks;         // (V) how long it may last
+    uint64_t ticks;         // (V) how long it may last; 0: not determined yet
+    bool special;           // (V) it needs something around it (run.c)
     bool attention;         // (A) run.c must look at everything before the next entry
     bool skipped;           // (V) vcpu_skip() was called
     bool loaded;            // (V) the hardware of this processor has it, and its MSRs (run.c)
@@ -131,6 +132,7 @@ struct vm {
     struct mutex lock;      // slots, vCPU list, filters, watches
     struct memory_slot *slots[VM_MAX_SLOTS]; // (M) and the stage2's lock; sorted by gpa
     unsigned slot_count;
+    uint64_t slot_changes;  // (A) grows with every change of them
     struct stage2 *stage2;  // (I) second-level page tables (vmm/stage2.h)
     paddr_t root;           // (I) of these tables, for the vendor; set by stage2_create()
     struct space_notifier notifier;
