@@ -210,27 +210,36 @@ static const struct kvm_cpuid_entry2 *out_of_range(const struct vcpu *v, uint32_
     return find(v, basic->eax, subleaf); // as Intel's processors: data of the highest basic leaf
 }
 
-void cpuid_execute(struct vcpu *v) {
-    uint32_t leaf = (uint32_t)v->gpr[GPR_RAX], subleaf = (uint32_t)v->gpr[GPR_RCX];
-    static const struct kvm_cpuid_entry2 zero;
-    const struct kvm_cpuid_entry2 *e = find(v, leaf, subleaf);
-    if (unlikely(!e))
-        e = out_of_range(v, leaf, subleaf);
-    if (unlikely(!e)) {
-        e = &zero;
-        // Topology leaves say which level was asked for even when it does not exist.
-        const struct kvm_cpuid_entry2 *topology = leaf == 0xb ? find(v, 0xb, 0) : NULL;
-        if (topology) {
-            v->gpr[GPR_RAX] = v->gpr[GPR_RBX] = 0;
-            v->gpr[GPR_RCX] = subleaf & 0xff;
-            v->gpr[GPR_RDX] = topology->edx;
-            return;
-        }
-    }
+// What CPUID gives for a leaf that the table does not have. The topology leaf says which level was asked
+// for even when that does not exist.
+static struct kvm_cpuid_entry2 missing(const struct vcpu *v, uint32_t leaf, uint32_t subleaf) {
+    const struct kvm_cpuid_entry2 *e = out_of_range(v, leaf, subleaf);
+    if (e)
+        return *e;
+    const struct kvm_cpuid_entry2 *topology = leaf == 0xb ? find(v, 0xb, 0) : NULL;
+    if (!topology)
+        return (struct kvm_cpuid_entry2){0};
+    return (struct kvm_cpuid_entry2){.ecx = subleaf & 0xff, .edx = topology->edx};
+}
+
+static void give(struct vcpu *v, const struct kvm_cpuid_entry2 *e) {
     v->gpr[GPR_RAX] = e->eax;
     v->gpr[GPR_RBX] = e->ebx;
     v->gpr[GPR_RCX] = e->ecx;
     v->gpr[GPR_RDX] = e->edx;
+}
+
+int cpuid_exit(struct vcpu *v, const struct vm_exit *exit) {
+    uint32_t leaf = (uint32_t)v->gpr[GPR_RAX], subleaf = (uint32_t)v->gpr[GPR_RCX];
+    const struct kvm_cpuid_entry2 *e = find(v, leaf, subleaf);
+    if (likely(e)) {
+        give(v, e);
+    } else {
+        struct kvm_cpuid_entry2 made = missing(v, leaf, subleaf);
+        give(v, &made);
+    }
+    vcpu_skip(v, exit->length);
+    return 1;
 }
 
 // ---- ioctls ------------------------------------------------------------------------------------

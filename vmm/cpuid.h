@@ -13,8 +13,8 @@ long cpuid_get_supported(unsigned long arg);
 long cpuid_set(struct vcpu *v, unsigned long arg);
 long cpuid_set2(struct vcpu *v, unsigned long arg);
 long cpuid_get2(struct vcpu *v, unsigned long arg);
-// The instruction in the guest: RAX..RDX from the vCPU's table.
-void cpuid_execute(struct vcpu *v);
+// The instruction in the guest: RAX..RDX from the vCPU's table. A handler of exits.
+int cpuid_exit(struct vcpu *v, const struct vm_exit *e);
 // CR4, XCR0 or the table changed: bits of the table that follow them.
 void cpuid_update(struct vcpu *v);
 // CR4 bits that this vCPU's CPUID and the hardware allow.

@@ -99,12 +99,6 @@ static int memory(struct vcpu *v, const struct vm_exit *e) {
 }
 
 // ---- instructions --------------------------------------------------------------------------------
-static int exec_cpuid(struct vcpu *v, const struct vm_exit *e) {
-    cpuid_execute(v);
-    vcpu_skip(v, e->length);
-    return GO_ON;
-}
-
 static int hlt(struct vcpu *v, const struct vm_exit *e) {
     vcpu_skip(v, e->length);
     v->run->exit_reason = KVM_EXIT_HLT;
@@ -174,9 +168,7 @@ static int entry_failed(struct vcpu *v, const struct vm_exit *e) {
     return USER_SPACE;
 }
 
-typedef int (*exit_handler)(struct vcpu *v, const struct vm_exit *e);
-
-static const exit_handler handlers[EXIT_KIND_COUNT] = {
+const exit_handler exit_handlers[EXIT_KIND_COUNT] = {
     [EXIT_HOST] = nothing_to_do,
     [EXIT_INTERRUPT] = look_again, // it was taken when interrupts were enabled after the passage
     [EXIT_NMI] = look_again,       // the vendor had it handled
@@ -185,7 +177,7 @@ static const exit_handler handlers[EXIT_KIND_COUNT] = {
     [EXIT_IO] = port,
     [EXIT_MEMORY] = memory,
     [EXIT_MISCONFIG] = vcpu_report_unknown,
-    [EXIT_CPUID] = exec_cpuid,
+    [EXIT_CPUID] = cpuid_exit,
     [EXIT_HLT] = hlt,
     [EXIT_PAUSE] = pause,
     [EXIT_RDMSR] = msr_exit_read,
@@ -216,10 +208,6 @@ static const exit_handler handlers[EXIT_KIND_COUNT] = {
     [EXIT_ENTRY_FAILED] = entry_failed,
     [EXIT_UNKNOWN] = vcpu_report_unknown,
 };
-
-int exit_handle(struct vcpu *v, const struct vm_exit *e) {
-    return handlers[e->kind](v, e);
-}
 
 const char *exit_name(enum exit_kind kind) {
     static const char *const texts[] = {

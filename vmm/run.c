@@ -38,10 +38,11 @@ static int interrupted(struct vcpu *v) {
 }
 
 // ---- before an entry -----------------------------------------------------------------------------
-static bool interrupt_window_open(struct vcpu *v) {
+static inline bool interrupt_window_open(struct vcpu *v) {
     vcpu_sync(v, PART_RFLAGS | PART_BLOCKING);
-    return (v->rflags & RFLAGS_IF) && !(v->interruptibility & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)) &&
-           !v->event.exception_pending && !v->event.nmi_injected && !v->event.interrupt_pending;
+    if (!(v->rflags & RFLAGS_IF) || (v->interruptibility & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)))
+        return false;
+    return !v->event.exception_pending && !v->event.nmi_injected && !v->event.interrupt_pending;
 }
 
 static bool single_step(const struct vcpu *v) {
@@ -80,6 +81,12 @@ static bool stop_count_reached(const struct vcpu *v) {
     return (v->chrono->control & CHRONO_STOP_AT) && v->count >= v->chrono->stop_count;
 }
 
+// KVM_RUN begins: does anything differ from what settle() last prepared for?
+static bool needs_settling(const struct vcpu *v) {
+    return v->chrono->control | v->run->request_interrupt_window | v->intercepts | !v->ticks | v->wake_requested |
+           v->guest_debug.control | v->has_signal_mask | v->vm->debugged;
+}
+
 // Something outside of the guest wants the processor or the world.
 static bool host_wants(const struct vcpu *v) {
     return this_cpu()->need_resched || __atomic_load_n(&v->wake_requested, __ATOMIC_RELAXED) ||
@@ -114,6 +121,7 @@ static int settle(struct vcpu *v) {
         return stop(v, KVM_EXIT_IRQ_WINDOW_OPEN);
     v->intercepts = intercepts(v);
     v->ticks = ticks_allowed(v);
+    v->special = v->xcr0_hw || (v->chrono->control & CHRONO_MASK_IRQS);
     if (single_step(v) || (v->chrono->control & CHRONO_STOP_AT))
         v->attention = true; // again before the next one
     return GO_ON;
@@ -159,7 +167,8 @@ static int get_ready(struct vcpu *v) {
 
 static int loop(struct vcpu *v) {
     struct vm_exit e;
-    v->attention = true;
+    if (needs_settling(v))
+        v->attention = true;
     for (;;) {
         int r;
         irq_disable();
@@ -169,16 +178,16 @@ static int loop(struct vcpu *v) {
             if (r != GO_ON)
                 return r;
         }
-        if (likely(!v->xcr0_hw && !(v->chrono->control & CHRONO_MASK_IRQS)))
+        if (likely(!v->special))
             vmm_vendor->run(v, v->intercepts, v->ticks, &e);
         else
             run_specially(v, &e);
         irq_enable();
         remember(v, &e);
         v->skipped = false;
-        r = exit_handle(v, &e);
-        if (unlikely(v->skipped && single_step(v)))
-            r = r == GO_ON ? vcpu_step_done(v) : r; // the VMM did the one instruction
+        r = exit_handlers[e.kind](v, &e);
+        if (unlikely(v->attention) && r == GO_ON && v->skipped && single_step(v))
+            r = vcpu_step_done(v); // the VMM did the one instruction
         if (r != GO_ON)
             return r;
     }
@@ -227,7 +236,7 @@ static void leave_guest_mode(struct vcpu *v, void *host_fpu) {
 // What user space reads after every KVM_RUN.
 static void publish(struct vcpu *v) {
     struct kvm_run *r = v->run;
-    vcpu_sync(v, PART_RIP);
+    vcpu_sync(v, PART_EAGER);
     r->ready_for_interrupt_injection = interrupt_window_open(v);
     r->if_flag = (v->rflags & RFLAGS_IF) != 0;
     r->cr8 = v->cr8;
@@ -265,7 +274,6 @@ static int run(struct vcpu *v) {
 }
 
 long vcpu_run(struct vcpu *v) {
-    ASSERT(mutex_held(&v->lock));
     if (v->run->cr8 & ~15ull)
         return -EINVAL;
     if (unlikely(v->run->kvm_valid_regs | v->run->kvm_dirty_regs)) {
@@ -275,9 +283,9 @@ long vcpu_run(struct vcpu *v) {
     }
     v->cr8 = v->run->cr8;
     v->count = v->chrono->count;
-    breakpoint_enter(v);
     void *host_fpu = enter_guest_mode(v);
     vcpu_bring_here(v); // from now on what is stale is on this processor
+    v->loaded = true;
     irq_enable();
     breakpoint_enter(v);
     int r = run(v);

@@ -4,9 +4,10 @@
 
 // The work of KVM_RUN. v->lock held, interrupts on. 0 with kvm_run filled in, or -EINTR, -EFAULT, ...
 long vcpu_run(struct vcpu *v);
-// The second level of exit handling (exit.c). 1: run the guest again; 0: back to user space with kvm_run
-// filled in; or a negative errno. Interrupts on, may sleep.
-int exit_handle(struct vcpu *v, const struct vm_exit *e);
+// The second level of exit handling, by enum exit_kind (exit.c). 1: run the guest again; 0: back to user
+// space with kvm_run filled in; or a negative errno. Interrupts on, may sleep.
+typedef int (*exit_handler)(struct vcpu *v, const struct vm_exit *e);
+extern const exit_handler exit_handlers[EXIT_KIND_COUNT];
 
 // For emulated instructions, between two iterations of a REP: is there anything that must be looked at before the
 // guest goes on (an event, the count, user space, the host)?

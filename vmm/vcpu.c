@@ -137,6 +137,7 @@ void vcpu_features_changed(struct vcpu *v) {
     v->cr4_guest_owned = v->cr4_allowed & (CR4_TSD | CR4_DE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE);
     // Without CR4.OSXSAVE nothing in the guest depends on XCR0.
     v->xcr0_hw = (v->cr4 & CR4_OSXSAVE) && v->xcr0 != fpu_features() ? v->xcr0 : 0;
+    v->attention = true; // xcr0_hw
     cpuid_update(v);
     v->dirty |= ~v->stale & PART_CR;
 }
@@ -153,15 +154,17 @@ void vcpu_debug_changed(struct vcpu *v) {
 }
 
 // Outside 64-bit mode RIP is 32 bits wide.
-static uint64_t wrap_rip(struct vcpu *v, uint64_t rip) {
+static void wrap_rip(struct vcpu *v) {
     vcpu_sync(v, PART_CR | PART_SEGMENTS);
-    return (v->efer & EFER_LMA) && v->seg[SEG_CS].l ? rip : (uint32_t)rip;
+    if (!((v->efer & EFER_LMA) && v->seg[SEG_CS].l))
+        v->rip = (uint32_t)v->rip;
 }
 
-// RF lasts for one instruction; TF makes a trap after it.
-static void finish_flags(struct vcpu *v) {
+// The shadow of STI and MOV SS and RF last for one instruction; TF makes a trap after it.
+static void end_shadows(struct vcpu *v) {
+    v->interruptibility &= ~(BLOCKED_BY_STI | BLOCKED_BY_MOV_SS);
     v->rflags &= ~RFLAGS_RF;
-    vcpu_changed(v, PART_RFLAGS);
+    vcpu_changed(v, PART_RFLAGS | PART_BLOCKING);
     if (v->rflags & RFLAGS_TF) {
         vcpu_sync(v, PART_ACTIVITY);
         v->pending_debug |= PENDING_DEBUG_BS;
@@ -170,20 +173,17 @@ static void finish_flags(struct vcpu *v) {
 }
 
 void vcpu_skip(struct vcpu *v, uint32_t length) {
-    vcpu_sync(v, PART_RIP | PART_RFLAGS | PART_BLOCKING);
-    uint64_t rip = v->rip + length;
-    if (unlikely((rip ^ v->rip) & BIT(32)))
-        rip = wrap_rip(v, rip);
-    v->rip = rip;
-    vcpu_changed(v, PART_RIP);
-    clock_add_skipped(v);
-    if (unlikely(v->interruptibility & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS))) {
-        v->interruptibility &= ~(BLOCKED_BY_STI | BLOCKED_BY_MOV_SS);
-        vcpu_changed(v, PART_BLOCKING);
-    }
-    if (unlikely(v->rflags & (RFLAGS_TF | RFLAGS_RF)))
-        finish_flags(v);
+    vcpu_sync(v, PART_EAGER);
+    uint64_t before = v->rip;
+    v->rip = before + length;
+    v->dirty |= PART_RIP;
     v->skipped = true;
+    clock_add_skipped(v);
+    if (unlikely((before ^ v->rip) & BIT(32)))
+        wrap_rip(v);
+    if (unlikely((v->interruptibility & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)) |
+                 (v->rflags & (RFLAGS_TF | RFLAGS_RF))))
+        end_shadows(v);
 }
 
 void vcpu_kick(struct vcpu *v) {

@@ -4,18 +4,7 @@
 
 // One row per basic exit reason (SDM vol. 3, appendix "VMX Basic Exit Reasons"); the flags say which
 // fields the neutral record needs, so that no exit reads more than it uses.
-enum {
-    NEEDS_NOTHING = 0,
-    NEEDS_LENGTH = 1,
-    NEEDS_QUALIFICATION = 2,
-    NEEDS_BOTH = 3,
-    NEEDS_DETAILS = 4, // decode_details()
-    NEEDS_ALL = 7,
-};
-static const struct reason {
-    uint8_t kind; // enum exit_kind
-    uint8_t needs;
-} reasons[] = {
+const struct vmx_reason vmx_reasons[VMX_REASONS] = {
     [0] = {EXIT_EXCEPTION, NEEDS_DETAILS}, // or NMI
     [1] = {EXIT_INTERRUPT, NEEDS_NOTHING},
     [2] = {EXIT_TRIPLE_FAULT, NEEDS_NOTHING},
@@ -173,16 +162,15 @@ static bool decode_details(struct vcpu *v, struct vm_exit *e) {
 }
 
 bool vmx_decode_exit(struct vcpu *v, struct vm_exit *e) {
-    uint32_t raw = vmcs_read32(v, EXIT_REASON), basic = raw & 0xffff;
-    e->raw_reason = raw;
-    if (unlikely(basic >= ARRAY_SIZE(reasons) || reasons[basic].kind == EXIT_HOST)) {
+    uint32_t basic = e->raw_reason & 0xffff;
+    if (unlikely(basic >= VMX_REASONS || vmx_reasons[basic].kind == EXIT_HOST)) {
         e->kind = EXIT_UNKNOWN;
         e->length = 0;
         e->qualification = vmcs_read_natural(v, EXIT_QUALIFICATION);
         return false;
     }
-    uint8_t needs = reasons[basic].needs;
-    e->kind = reasons[basic].kind;
+    uint8_t needs = vmx_reasons[basic].needs;
+    e->kind = vmx_reasons[basic].kind;
     e->length = needs & NEEDS_LENGTH ? vmcs_read32(v, EXIT_INSTRUCTION_LENGTH) : 0;
     e->qualification = needs & NEEDS_QUALIFICATION ? vmcs_read_natural(v, EXIT_QUALIFICATION) : 0;
     return needs & NEEDS_DETAILS ? decode_details(v, e) : false;

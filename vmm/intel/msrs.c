@@ -7,33 +7,38 @@
 #include "syscall/dispatch.h"
 #include "vmm/intel/vmx.h"
 
-enum { KERNEL_GS_BASE = 4, TSC_AUX = 5 };
-static const uint32_t numbers[SWITCHED_MSRS] = {
-    MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SFMASK, MSR_KERNEL_GS_BASE, MSR_TSC_AUX,
-};
-
-// How many of them this processor has: without RDTSCP there is no TSC_AUX.
-static unsigned used(void) {
-    return vmx_controls.secondary & CPU2_RDTSCP ? SWITCHED_MSRS : SWITCHED_MSRS - 1;
+static inline void change(struct vcpu *v, uint32_t msr, uint64_t from, uint64_t to) {
+    if (from != to) { // WRMSR is dear
+        wrmsr(msr, to);
+        v->costs.msr_accesses++;
+    }
 }
 
-static struct vmx_msrs guest_msrs(const struct vcpu *v) {
-    return (struct vmx_msrs){{v->msr.star, v->msr.lstar, v->msr.cstar, v->msr.fmask,
-                              v->msr.kernel_gs_base, v->msr.tsc_aux}};
+static bool has_tsc_aux(void) {
+    return vmx_controls.secondary & CPU2_RDTSCP;
 }
 
-static struct vmx_msrs host_msrs(void) {
-    return (struct vmx_msrs){
-        {SYSCALL_STAR, (uint64_t)syscall_entry, 0, SYSCALL_FMASK, current->gs_base, 0}};
+// SYSCALL and SYSRET fault in a guest whose EFER.SCE is clear, and RDMSR exits: then the processor may
+// keep the kernel's values of their MSRs.
+static void load_syscall_msrs(struct vcpu *v) {
+    struct vmx_vcpu *x = vmx_of(v);
+    struct vmx_syscall_msrs *m = &x->syscall_msrs;
+    *m = (struct vmx_syscall_msrs){v->msr.star, v->msr.lstar, v->msr.cstar, v->msr.fmask};
+    x->syscall_loaded = true;
+    change(v, MSR_STAR, SYSCALL_STAR, m->star);
+    change(v, MSR_LSTAR, (uint64_t)syscall_entry, m->lstar);
+    change(v, MSR_CSTAR, 0, m->cstar);
+    change(v, MSR_SFMASK, SYSCALL_FMASK, m->fmask);
 }
 
-// WRMSR is dear: only what differs is written.
-static void replace(struct vcpu *v, const struct vmx_msrs *from, const struct vmx_msrs *to) {
-    for (unsigned i = 0; i < used(); i++)
-        if (from->value[i] != to->value[i]) {
-            wrmsr(numbers[i], to->value[i]);
-            v->costs.msr_accesses++;
-        }
+static void unload_syscall_msrs(struct vcpu *v) {
+    struct vmx_vcpu *x = vmx_of(v);
+    const struct vmx_syscall_msrs *m = &x->syscall_msrs;
+    x->syscall_loaded = false;
+    change(v, MSR_STAR, m->star, SYSCALL_STAR);
+    change(v, MSR_LSTAR, m->lstar, (uint64_t)syscall_entry);
+    change(v, MSR_CSTAR, m->cstar, 0);
+    change(v, MSR_SFMASK, m->fmask, SYSCALL_FMASK);
 }
 
 void vmx_load_guest_msrs(struct vcpu *v) {
@@ -41,21 +46,26 @@ void vmx_load_guest_msrs(struct vcpu *v) {
     if (likely(x->msrs_loaded))
         return;
     x->msrs_loaded = true;
-    struct vmx_msrs host = host_msrs();
-    x->msrs = guest_msrs(v);
-    replace(v, &host, &x->msrs);
+    change(v, MSR_KERNEL_GS_BASE, current->gs_base, v->msr.kernel_gs_base);
+    x->tsc_aux = v->msr.tsc_aux;
+    if (has_tsc_aux())
+        change(v, MSR_TSC_AUX, 0, x->tsc_aux);
+    if (v->efer & EFER_SCE)
+        load_syscall_msrs(v);
 }
 
 void vmx_msrs_changed(struct vcpu *v) {
     struct vmx_vcpu *x = vmx_of(v);
     if (!x->msrs_loaded)
         return;
-    struct vmx_msrs now = guest_msrs(v);
-    // What the guest did itself since (SWAPGS, WRMSR without exit) is not in x->msrs.
-    x->msrs.value[KERNEL_GS_BASE] = rdmsr(MSR_KERNEL_GS_BASE);
-    v->costs.msr_accesses++;
-    replace(v, &x->msrs, &now);
-    x->msrs = now;
+    change(v, MSR_KERNEL_GS_BASE, rdmsr(MSR_KERNEL_GS_BASE), v->msr.kernel_gs_base);
+    if (has_tsc_aux())
+        change(v, MSR_TSC_AUX, x->tsc_aux, v->msr.tsc_aux);
+    x->tsc_aux = v->msr.tsc_aux;
+    if (x->syscall_loaded)
+        unload_syscall_msrs(v);
+    if (v->efer & EFER_SCE)
+        load_syscall_msrs(v);
 }
 
 void vmx_read_kernel_gs_base(struct vcpu *v) {
@@ -70,9 +80,11 @@ void vmx_vcpu_put(struct vcpu *v) {
     if (!x->msrs_loaded)
         return;
     vmx_read_kernel_gs_base(v); // SWAPGS changes it without an exit
-    x->msrs.value[KERNEL_GS_BASE] = v->msr.kernel_gs_base;
     x->msrs_loaded = false;
-    struct vmx_msrs host = host_msrs();
-    replace(v, &x->msrs, &host);
+    change(v, MSR_KERNEL_GS_BASE, v->msr.kernel_gs_base, current->gs_base);
+    if (has_tsc_aux())
+        change(v, MSR_TSC_AUX, x->tsc_aux, 0);
+    if (x->syscall_loaded)
+        unload_syscall_msrs(v);
     vmx_restore_table_limits();
 }

@@ -103,6 +103,15 @@ static void host_events(struct vm_exit *e) {
         __asm__ volatile("int $18" ::: "memory");
 }
 
+static void write_dirty(struct vcpu *v) {
+    if (likely(v->dirty == PART_RIP)) { // an instruction was skipped, the common case
+        v->dirty = 0;
+        vmcs_write_natural(v, GUEST_RIP, v->rip);
+    } else if (v->dirty) {
+        vmx_write_dirty(v);
+    }
+}
+
 // What the VMCS needs beyond what it still holds from the last entry.
 static void prepare_entry(struct vcpu *v, uint32_t intercepts, uint64_t ticks) {
     struct vmx_vcpu *x = vmx_of(v);
@@ -110,8 +119,7 @@ static void prepare_entry(struct vcpu *v, uint32_t intercepts, uint64_t ticks) {
         set_controls(v, intercepts);
     if (unlikely(v->event.any))
         vmx_inject(v);
-    if (v->dirty)
-        vmx_write_dirty(v);
+    write_dirty(v);
     if (unlikely(ticks != x->ticks))
         set_timer(v, ticks);
     set_virtual_tsc(v);
@@ -121,12 +129,33 @@ static void prepare_entry(struct vcpu *v, uint32_t intercepts, uint64_t ticks) {
         load_breakpoints(v);
 }
 
-// The rarer ends of a passage: true when nothing of it took place.
+// Reads what nearly every exit needs. True: the exit needs more of the host than a record.
+static bool read_exit(struct vcpu *v, struct vm_exit *e) {
+    v->cr2 = read_cr2();
+    v->rip = vmcs_read_natural(v, GUEST_RIP);
+    v->rflags = vmcs_read_natural(v, GUEST_RFLAGS);
+    v->interruptibility = vmcs_read32(v, GUEST_INTERRUPTIBILITY);
+    v->stale = PART_ALL & ~PART_EAGER;
+    uint32_t vectoring = vmcs_read32(v, IDT_VECTORING_INFO);
+    uint32_t reason = vmcs_read32(v, EXIT_REASON);
+    e->raw_reason = reason;
+    e->vectoring = vectoring >> 31;
+    if (unlikely(e->vectoring))
+        vmx_save_vectoring(v, vectoring);
+    if (unlikely(reason >= VMX_REASONS || vmx_reasons[reason].needs != NEEDS_LENGTH))
+        return vmx_decode_exit(v, e);
+    e->kind = vmx_reasons[reason].kind; // the short way, for instructions without operands
+    e->length = vmcs_read32(v, EXIT_INSTRUCTION_LENGTH);
+    e->qualification = 0;
+    return false;
+}
+
+// The rarer ends of a passage: true when it did not take place.
 static bool refused(struct vcpu *v, struct vm_exit *e) {
-    if (e->kind != EXIT_ENTRY_FAILED)
-        return false;
-    entry_failed(v, e);
-    return true;
+    if (e->kind == EXIT_ENTRY_FAILED)
+        entry_failed(v, e);
+    host_events(e);
+    return e->kind == EXIT_ENTRY_FAILED;
 }
 
 void vmx_run(struct vcpu *v, uint32_t intercepts, uint64_t ticks, struct vm_exit *e) {
@@ -139,20 +168,9 @@ void vmx_run(struct vcpu *v, uint32_t intercepts, uint64_t ticks, struct vm_exit
         entry_failed(v, e);
         return;
     }
-    v->cr2 = read_cr2();
-    vmx_read_eager(v);
-    uint32_t vectoring = vmcs_read32(v, IDT_VECTORING_INFO);
-    e->vectoring = vectoring >> 31;
-    if (unlikely(e->vectoring))
-        vmx_save_vectoring(v, vectoring);
-    bool rare = vmx_decode_exit(v, e);
-    if (unlikely(rare) && refused(v, e)) {
-        host_events(e);
+    if (unlikely(read_exit(v, e)) && refused(v, e))
         return;
-    }
     x->injecting = false;
     x->passage.launched = 1;
     v->count += x->passage.tsc_out - x->passage.tsc_in - vmm_clock.passage_ticks;
-    if (unlikely(rare))
-        host_events(e);
 }

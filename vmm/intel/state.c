@@ -90,6 +90,8 @@ static void write_control_registers(struct vcpu *v) {
     vmcs_write32(v, ENTRY_CONTROLS, entry);
     for (unsigned i = 0; i < 4; i++)
         vmcs_write64(v, GUEST_PDPTE0 + 2 * i, v->pdpte[i]);
+    if ((v->efer & EFER_SCE) != (vmx_of(v)->syscall_loaded ? EFER_SCE : 0))
+        vmx_msrs_changed(v);
 }
 
 static void read_msrs(struct vcpu *v) {
@@ -158,20 +160,11 @@ void vmx_sync(struct vcpu *v, uint32_t parts) {
         read_activity(v);
 }
 
-void vmx_read_eager(struct vcpu *v) {
-    v->rip = vmcs_read_natural(v, GUEST_RIP);
-    v->rflags = vmcs_read_natural(v, GUEST_RFLAGS);
-    read_blocking(v);
-    v->stale = PART_ALL & ~PART_EAGER;
-}
-
 void vmx_write_dirty(struct vcpu *v) {
     uint32_t parts = v->dirty;
     v->dirty = 0;
     if (parts & PART_RIP)
         vmcs_write_natural(v, GUEST_RIP, v->rip);
-    if (likely(parts == PART_RIP)) // an instruction was skipped, the common case
-        return;
     if (parts & PART_RSP)
         vmcs_write_natural(v, GUEST_RSP, v->gpr[GPR_RSP]);
     if (parts & PART_RFLAGS)

@@ -5,10 +5,8 @@
 #include "vmm/vendor.h"
 #include "vmm/x86.h"
 
-// MSRs that the VMCS does not switch, in the order of msrs.c's table.
-enum { SWITCHED_MSRS = 6 };
-struct vmx_msrs {
-    uint64_t value[SWITCHED_MSRS];
+struct vmx_syscall_msrs {
+    uint64_t star, lstar, cstar, fmask;
 };
 
 // Exceptions that exit always. #DB and #AC: a guest can make them recur without end during their own
@@ -34,7 +32,9 @@ struct vmx_vcpu {
     void *msr_bitmap; // 4 KB
     uint16_t vpid;
     bool msrs_loaded;     // the guest's SYSCALL MSRs and the like are in the processor
-    struct vmx_msrs msrs; // the values of them that are there
+    bool syscall_loaded;  // and among them those of SYSCALL, with these values
+    struct vmx_syscall_msrs syscall_msrs;
+    uint64_t tsc_aux;     // its value in the processor
     bool injecting;       // this entry delivers an event; event_before: what was to be delivered
     __typeof__(((struct vcpu *)0)->event) event_before;
     // What the VMCS holds, so that only changes are written.
@@ -53,7 +53,6 @@ extern const char vmx_exit_point[];
 // state.c: guest registers, VMCS to struct vcpu and back.
 void vmx_sync(struct vcpu *v, uint32_t parts);
 void vmx_write_dirty(struct vcpu *v);
-void vmx_read_eager(struct vcpu *v); // PART_EAGER, after an exit; the rest is stale
 // msrs.c. Interrupts off, by the world that runs the vCPU.
 void vmx_load_guest_msrs(struct vcpu *v);
 void vmx_msrs_changed(struct vcpu *v); // software wrote some of them: those in use follow
@@ -66,7 +65,21 @@ void vmx_run(struct vcpu *v, uint32_t intercepts, uint64_t ticks, struct vm_exit
 void vmx_inject(struct vcpu *v);
 void vmx_save_vectoring(struct vcpu *v, uint32_t info); // valid IDT-vectoring information
 // exits.c: the hardware's exit information into the neutral record.
-// e->vectoring is set already. True: the host has something to do with it, too (exceptions, NMIs, entry
+enum {
+    NEEDS_NOTHING = 0,
+    NEEDS_LENGTH = 1,
+    NEEDS_QUALIFICATION = 2,
+    NEEDS_BOTH = 3,
+    NEEDS_DETAILS = 4, // more than that
+    NEEDS_ALL = 7,
+};
+struct vmx_reason {
+    uint8_t kind;  // enum exit_kind; EXIT_HOST: no such reason
+    uint8_t needs; // which fields the neutral record gets
+};
+#define VMX_REASONS 64
+extern const struct vmx_reason vmx_reasons[VMX_REASONS]; // by basic exit reason
+// e->raw_reason and e->vectoring are set already. True: the host has something to do with it, too (exceptions, NMIs, entry
 // failures).
 bool vmx_decode_exit(struct vcpu *v, struct vm_exit *e);
 // vmcs_init.c: a new VMCS, current on this processor, with all constant fields.
