@@ -185,8 +185,11 @@ int space_advise(struct space *s, uint64_t addr, uint64_t len, int advice) {
         hole |= r->start > covered;
         covered = r->end;
         err = advise_region(r, advice);
-        r = region_next(region_merge(r));
+        r = region_next(r);
     }
+    // Not before: a neighbour that is still to be advised would go by unseen.
+    for (struct region *r = region_from(s, addr); r && r->start < end; r = region_next(r))
+        r = region_merge(r);
     hole |= covered < end;
     if (!err && !hole && (advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE))
         err = fault_populate(s, addr, end);
