@@ -34,7 +34,7 @@ void stage2_write_protect_all(struct stage2 *s);
 void stage2_lock_slots(struct stage2 *s);
 void stage2_unlock_slots(struct stage2 *s);
 // Between the two: removes the translations of a slot that goes, moves, or starts to be logged.
-void stage2_zap_slot(struct stage2 *s, const struct memory_slot *slot);
+void stage2_zap_slot(struct stage2 *s, struct memory_slot *slot);
 // The slot of a page: a copy, with no lock held. False: none.
 bool stage2_find_slot(struct stage2 *s, uint64_t gpa, struct memory_slot *copy);
 

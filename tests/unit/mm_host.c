@@ -141,10 +141,6 @@ void host_file_destroy(struct file *f) {
     }
     free(h);
 }
-struct file *file_get(struct file *f) {
-    f->refs++;
-    return f;
-}
 void file_put(struct file *f) {
     ASSERT(f->refs > 1);
     f->refs--;
