@@ -246,6 +246,8 @@ static uint8_t operand_size(const struct opcode *row, unsigned flags, const stru
         return 1;
     if (wide)
         return 8;
+    if (row->op == OP_MOVNTI && !(flags & GROUP)) // has no 16-bit form
+        return 4;
     if (p->operand_size != (mode == DECODE_16))
         return 2;
     return mode == DECODE_64 && (flags & DEFAULT_64) ? 8 : 4;
