@@ -20,9 +20,9 @@ void inputs_random(struct inputs *in, void *buf, size_t n); // virtio-rng, RDRAN
 #define INPUT_MAX 4096
 typedef void (*input_deliver)(void *opaque, const uint8_t *data, size_t n);
 struct input_source {
-    const char *name;       // "serial0", "keyboard", "balloon"
-    int fd;                 // where pass-through and recording read it; -1: none
-    bool leave_key;         // a terminal of the user: ^] there is not for the guest but leaves the VM
+    const char *name; // "serial0", "keyboard", "balloon"
+    int fd;           // where pass-through and recording read it; -1: none
+    bool leave_key;   // a terminal of the user: ^] there is not for the guest but leaves the VM
     // How many bytes the device can take now (0: leave them in the fd). NULL: always INPUT_MAX.
     size_t (*room)(void *opaque);
     input_deliver deliver;
@@ -34,7 +34,7 @@ void inputs_add_source(struct inputs *in, struct input_source *s);
 
 // ---- For the machine's run loop --------------------------------------------------------------
 struct landmark {
-    uint64_t count;  // ticks executed by the VM
+    uint64_t count; // ticks executed by the VM
     uint64_t rip, rcx;
     uint32_t cpu;
 };
@@ -45,17 +45,40 @@ uint64_t inputs_anchor(struct inputs *in, const struct landmark *at, uint64_t an
 // At a stop, after anchor and timers: delivers what has arrived, or in replay what the log says here.
 void inputs_deliver(struct inputs *in, const struct landmark *at);
 // At a stop with several vCPUs: which one runs next (a switch is an event). `runnable`: a bit per vCPU.
-unsigned inputs_choose_cpu(struct inputs *in, const struct landmark *at, unsigned now, uint64_t runnable);
+unsigned inputs_choose_cpu(struct inputs *in, const struct landmark *at, unsigned now,
+                           uint64_t runnable);
 // All vCPUs halt: waits until V reaches `deadline` (UINT64_MAX: none) or an event arrives; returns the
 // new anchor. -EINTR in *err when the user asked to leave.
-uint64_t inputs_idle(struct inputs *in, const struct landmark *at, uint64_t anchor, uint64_t deadline,
-                     uint64_t hz, int *err);
+uint64_t inputs_idle(struct inputs *in, const struct landmark *at, uint64_t anchor,
+                     uint64_t deadline, uint64_t hz, int *err);
 
 // The user has asked to leave (^], a signal).
 bool inputs_left(const struct inputs *in);
 // Asks for it: the only function that a signal handler may call.
 void inputs_leave(struct inputs *in);
 
-// hz: ticks per second of virtual time.
+// The machine, as recording and replaying see it.
+struct inputs_target {
+    void *opaque;
+    uint64_t (*hash_state)(void *opaque);  // registers of all vCPUs and all devices
+    uint64_t (*hash_memory)(void *opaque); // all of guest memory
+    // Ends the run with a sentence: the log came to its end, or the replay differs (failed).
+    void (*stop)(void *opaque, bool failed, const char *reason);
+};
+void inputs_set_target(struct inputs *in, const struct inputs_target *t);
+
+// ---- Making one --------------------------------------------------------------------------------
+// `hz`: ticks per second of virtual time. `description`: what the run starts from, one "key value" line
+// each in a fixed order: tick, clock, fingerprint, hz, memory, cpus, command line, images with SHA-256.
+// NULL: out of memory, or with a sentence in `error`.
 struct inputs *inputs_pass_through(uint64_t hz);
+// Writes `path` while the machine runs. `seed`: of the jitter that moves anchors, 0: none.
+struct inputs *inputs_record(const char *path, const char *description, uint64_t hz, uint64_t seed,
+                             char error[256]);
+// Reads `path`. A description that differs from the recorded one is refused, naming the first line.
+struct inputs *inputs_replay(const char *path, const char *description, uint64_t hz,
+                             char error[256]);
+// At the end of the run, however it came: writes the last chunk, or checks the last hashes. `how`: a word.
+// 0, or -errno after a sentence on standard error.
+int inputs_finish(struct inputs *in, const struct landmark *at, const char *how);
 void inputs_free(struct inputs *in);

@@ -48,4 +48,4 @@ lint-cppcheck: $(UAPI)/.made
 	$(SAY) LINT cppcheck
 	$(Q)cppcheck -q -j2 --std=c11 --language=c --enable=warning,portability --inline-suppr \
 		--suppressions-list=tools/cppcheck.suppressions --error-exitcode=1 --max-configs=1 \
-		-D__x86_64__=1 -I. -Ikernel $(KERNEL_C)
+		-D__x86_64__=1 -D__seg_gs= -I. -Ikernel $(KERNEL_C)

@@ -26,7 +26,7 @@ $(BUILD)/fuzz/obj/%.o: %.c | $(BUILD)/gen/dsdt.hex
 define unit-rule
 $(BUILD)/unit/$(1): $(call objects-of,unit,tests/unit/$(1).c)
 	$$(SAY) UNIT $(1)
-	$$(Q)$$(UNIT_CC) $$^ -lcmocka -o $$@
+	$$(Q)$$(UNIT_CC) $$^ -lcmocka $(shell tools/tag libs tests/unit/$(1).c) -o $$@
 endef
 define fuzz-rule
 $(BUILD)/fuzz/$(1): $(call objects-of,fuzz,tests/fuzz/$(1).c)

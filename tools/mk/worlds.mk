@@ -2,6 +2,7 @@
 #   user/NAME/*.c        one program each, /bin/NAME in every image
 #   tests/worlds/NAME.c  one program each, /test/NAME in the test image
 # A comment near the top of a source may say: /* build: musl */  /* libs: -lncursesw -ltinfo */
+# /* sources: tests/guests/torture/torture.S */ (more sources of a test program)
 
 WORLD_CFLAGS := -std=gnu17 -O2 -g -Wall -Wextra -Wno-unused-parameter -static \
 	$(if $(filter 1,$(WERROR)),-Werror)
@@ -19,7 +20,8 @@ $(USER_BINARIES): $(BUILD)/user/%: $$(wildcard user/$$*/*.[ch]) tools/build-worl
 	@mkdir -p $(@D)
 	$(Q)tools/build-world $@ $(WORLD_CFLAGS) -- $(filter %.c,$^)
 
-$(TEST_BINARIES): $(BUILD)/worlds/%: tests/worlds/%.c $$(wildcard tests/worlds/*.h) tools/build-world
+$(TEST_BINARIES): $(BUILD)/worlds/%: tests/worlds/%.c $$(shell tools/tag sources tests/worlds/%.c) \
+		$$(wildcard tests/worlds/*.h) tools/build-world
 	$(SAY) WORLD $@
 	@mkdir -p $(@D)
-	$(Q)tools/build-world $@ $(WORLD_CFLAGS) -- $<
+	$(Q)tools/build-world $@ $(WORLD_CFLAGS) -- $(filter %.c %.S,$^)

@@ -1,0 +1,51 @@
+// What the implementations of inputs.h share. Private to replay/.
+#pragma once
+#include "replay/inputs.h"
+
+struct inputs_ops {
+    uint64_t (*wall_clock)(struct inputs *in);
+    void (*random)(struct inputs *in, void *buf, size_t n);
+    uint64_t (*next_stop)(struct inputs *in, uint64_t count);
+    uint64_t (*anchor)(struct inputs *in, const struct landmark *at, uint64_t anchor);
+    void (*deliver)(struct inputs *in, const struct landmark *at);
+    unsigned (*choose_cpu)(struct inputs *in, const struct landmark *at, unsigned now,
+                           uint64_t runnable);
+    uint64_t (*idle)(struct inputs *in, const struct landmark *at, uint64_t anchor,
+                     uint64_t deadline, int *err);
+    int (*finish)(struct inputs *in, const struct landmark *at, const char *how);
+    void (*free)(struct inputs *in);
+};
+
+struct inputs {
+    const struct inputs_ops *ops;
+    struct inputs_target target;
+    struct input_source *sources; // in order of registration
+    unsigned source_count;
+    uint64_t hz, anchor_now; // anchor as of the last question, so that V of a landmark is known
+    volatile bool left;      // the user wants to leave; set in a signal handler, too
+    uint64_t start_ns;       // host's monotonic clock when V was 0 (world.c)
+};
+
+// ---- The world (world.c): the only file that asks it ---------------------------------------------
+void world_start(struct inputs *in);
+uint64_t world_wall_clock(void);
+void world_random(void *buf, size_t n);
+// V that belongs to this moment of the host's monotonic clock.
+uint64_t world_virtual_time(const struct inputs *in);
+// Waits until V `deadline` in the host's time or until a source has input; false: a signal came.
+bool world_wait(struct inputs *in, uint64_t deadline);
+// Takes what has arrived: calls fn for each source that has input and room, with at most INPUT_MAX bytes.
+void world_collect(struct inputs *in, void (*fn)(struct inputs *in, struct input_source *s,
+                                                 const uint8_t *data, size_t n));
+
+// Slices end at multiples of this many ticks (1 ms), so that they are a function of the count.
+static inline uint64_t slice_ticks(const struct inputs *in) {
+    return in->hz / 1000 ? in->hz / 1000 : 1;
+}
+static inline uint64_t slice_end(const struct inputs *in, uint64_t count) {
+    return (count / slice_ticks(in) + 1) * slice_ticks(in);
+}
+static inline uint64_t landmark_v(const struct inputs *in, const struct landmark *at) {
+    return in->anchor_now + at->count;
+}
+struct input_source *inputs_source(struct inputs *in, unsigned id);

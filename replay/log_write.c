@@ -1,0 +1,148 @@
+#include "replay/log_write.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zstd.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+#include "replay/varint.h"
+
+#define COMPRESSION_LEVEL 3
+
+struct log_writer {
+    int fd, error;
+    uint32_t chunk_number;
+    uint64_t first_v, v; // of the chunk, of the last record
+    size_t used;
+    struct log_totals totals;
+    uint8_t records[LOG_CHUNK_MAX];
+    uint8_t stored[ZSTD_COMPRESSBOUND(LOG_CHUNK_MAX)];
+};
+
+static int write_all(struct log_writer *w, const void *data, size_t n) {
+    const char *p = data;
+    w->totals.stored += n;
+    while (n && !w->error) {
+        ssize_t done = write(w->fd, p, n);
+        if (done < 0 && errno != EINTR)
+            w->error = -errno;
+        if (done > 0) {
+            p += done;
+            n -= (size_t)done;
+        }
+    }
+    return w->error;
+}
+
+static uint64_t checksum(const void *head, size_t head_size, const void *body, size_t body_size) {
+    XXH3_state_t state;
+    XXH3_64bits_reset(&state);
+    XXH3_64bits_update(&state, head, head_size);
+    XXH3_64bits_update(&state, body, body_size);
+    return XXH3_64bits_digest(&state);
+}
+
+struct log_writer *log_create(const char *path, const char *description, uint64_t hz, uint64_t seed,
+                              char error[256]) {
+    struct log_writer *w = calloc(1, sizeof(*w));
+    if (!w) {
+        snprintf(error, 256, "out of memory for the log");
+        return NULL;
+    }
+    w->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (w->fd < 0) {
+        snprintf(error, 256, "%s: %s", path, strerror(errno));
+        free(w);
+        return NULL;
+    }
+    struct log_header h = {.version = LOG_VERSION,
+                           .description_size = (uint32_t)strlen(description),
+                           .hz = hz,
+                           .seed = seed};
+    memcpy(h.magic, LOG_MAGIC, 8);
+    h.checksum = checksum(&h, sizeof(h), description, h.description_size);
+    if (write_all(w, &h, sizeof(h)) || write_all(w, description, h.description_size)) {
+        snprintf(error, 256, "%s: %s", path, strerror(-w->error));
+        close(w->fd);
+        free(w);
+        return NULL;
+    }
+    return w;
+}
+
+int log_flush(struct log_writer *w) {
+    if (!w->used || w->error)
+        return w->error;
+    size_t n = ZSTD_compress(w->stored, sizeof(w->stored), w->records, w->used, COMPRESSION_LEVEL);
+    if (ZSTD_isError(n))
+        return w->error = -EIO;
+    struct log_chunk c = {.magic = LOG_CHUNK_MAGIC,
+                          .number = w->chunk_number++,
+                          .first_v = w->first_v,
+                          .records_size = (uint32_t)w->used,
+                          .stored_size = (uint32_t)n};
+    c.checksum = checksum(&c, sizeof(c), w->stored, n);
+    w->used = 0;
+    w->first_v = w->v;
+    if (!write_all(w, &c, sizeof(c)))
+        write_all(w, w->stored, n);
+    return w->error;
+}
+
+static void put_bytes(struct log_writer *w, const void *data, size_t n) {
+    memcpy(w->records + w->used, data, n);
+    w->used += n;
+}
+static void put_number(struct log_writer *w, uint64_t v) {
+    w->used += varint_put(w->records + w->used, v);
+}
+
+static void put_hash(struct log_writer *w, const void *hash, size_t n) {
+    put_bytes(w, hash, n);
+    w->totals.hash_bytes += n;
+}
+
+int log_append(struct log_writer *w, const struct log_record *r) {
+    if (r->size > LOG_CHUNK_MAX / 2)
+        return -EMSGSIZE;
+    if (w->used + r->size + 64 > LOG_CHUNK_MAX && log_flush(w))
+        return w->error;
+    size_t before = w->used;
+    w->records[w->used++] = (uint8_t)r->kind;
+    if (r->kind != LOG_RESULT) {
+        put_number(w, r->v - w->v);
+        w->v = r->v;
+    }
+    if (r->kind == LOG_MEMORY || r->kind == LOG_END) {
+        put_hash(w, &r->memory_hash, LOG_HASH_SIZE);
+        put_hash(w, &r->state_hash, LOG_HASH_SIZE);
+    } else if (r->kind != LOG_RESULT) {
+        put_hash(w, &r->check, LOG_CHECK_SIZE);
+        put_number(w, r->value);
+        w->totals.events++;
+    }
+    if (r->kind == LOG_INPUT || r->kind == LOG_RESULT || r->kind == LOG_END) {
+        put_number(w, r->size);
+        put_bytes(w, r->data, r->size);
+    }
+    w->totals.records[r->kind & 15]++;
+    w->totals.records_size += w->used - before;
+    return w->used >= LOG_CHUNK_TARGET ? log_flush(w) : w->error;
+}
+
+int log_close(struct log_writer *w) {
+    int err = log_flush(w);
+    if (fsync(w->fd) < 0 && !err && errno != EINVAL) // a pipe or terminal cannot be synchronised
+        err = -errno;
+    if (close(w->fd) < 0 && !err)
+        err = -errno;
+    free(w);
+    return err;
+}
+
+const struct log_totals *log_writer_totals(const struct log_writer *w) {
+    return &w->totals;
+}

@@ -1,0 +1,230 @@
+/* sources: replay/inputs.c replay/world.c replay/pass_through.c replay/record.c replay/replay.c replay/log_write.c replay/log_read.c */
+/* libs: -lzstd */
+// Recording and replaying with a machine of a few lines: a counter that hashes what it is given and when.
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "replay/inputs.h"
+#include "replay/log_read.h"
+
+#define HZ    1000000ull
+#define STOPS 2000
+#define LOG   "test_replay.log"
+
+static const char description[] = "tick instruction\nmemory 1\nimage kernel 00ff\n";
+
+struct toy {
+    struct inputs *in;
+    struct input_source source;
+    uint64_t count, anchor, state, memory, random;
+    uint64_t timer; // V of the next timer
+    unsigned steps;
+    bool stopped, failed;
+    char reason[256];
+};
+
+static uint64_t mix(uint64_t a, uint64_t b) {
+    return (a ^ b) * 0x9e3779b97f4a7c15ull + (a >> 29);
+}
+
+static uint64_t hash_state(void *t) {
+    return mix(((struct toy *)t)->state, ((struct toy *)t)->count);
+}
+static uint64_t hash_memory(void *t) {
+    return ((struct toy *)t)->memory;
+}
+static void stop(void *opaque, bool failed, const char *reason) {
+    struct toy *t = opaque;
+    t->stopped = true;
+    t->failed = failed;
+    snprintf(t->reason, sizeof(t->reason), "%s", reason);
+}
+static void deliver(void *opaque, const uint8_t *data, size_t n) {
+    struct toy *t = opaque;
+    for (size_t i = 0; i < n; i++)
+        t->memory = mix(t->memory, data[i]);
+    t->state = mix(t->state, t->count + t->anchor);
+}
+
+static struct landmark landmark(const struct toy *t) {
+    return (struct landmark){.count = t->count, .rip = t->state};
+}
+
+static void one_stop(struct toy *t) {
+    struct landmark at = landmark(t);
+    t->anchor = inputs_anchor(t->in, &at, t->anchor, HZ);
+    if (t->anchor + t->count >= t->timer) {
+        t->state = mix(t->state, t->timer);
+        t->timer = t->anchor + t->count + 700;
+    }
+    inputs_deliver(t->in, &at);
+}
+
+// Runs to the next stop; every eleventh time it waits for an event instead of running.
+static void run(struct toy *t, unsigned stops) {
+    for (unsigned i = 0; i < stops && !t->stopped; i++) {
+        uint64_t until = inputs_next_stop(t->in, t->count), timer = t->timer - t->anchor;
+        if (++t->steps % 11 == 0) {
+            int err;
+            struct landmark at = landmark(t);
+            t->anchor = inputs_idle(t->in, &at, t->anchor, t->timer, HZ, &err);
+        } else {
+            t->count = timer > t->count && timer < until ? timer : until;
+        }
+        t->state = mix(t->state, t->anchor);
+        one_stop(t);
+    }
+}
+
+static void begin(struct toy *t, struct inputs *in, int fd) {
+    assert_non_null(in);
+    *t = (struct toy){
+        .in = in, .timer = 500, .source = {.name = "wire", .fd = fd, .deliver = deliver}};
+    t->source.opaque = t;
+    struct inputs_target target = {t, hash_state, hash_memory, stop};
+    inputs_set_target(in, &target);
+    inputs_add_source(in, &t->source);
+    t->state = inputs_wall_clock(in);
+    inputs_random(in, &t->random, sizeof(t->random));
+    t->state = mix(t->state, t->random);
+}
+
+// Records a run with input at arbitrary moments; what came out is in *t.
+static void record(struct toy *t, uint64_t seed) {
+    char error[256];
+    int wire[2];
+    assert_int_equal(pipe2(wire, O_NONBLOCK), 0);
+    begin(t, inputs_record(LOG, description, HZ, seed, error), wire[0]);
+    for (unsigned i = 0; i < STOPS / 10; i++) {
+        if (i % 3 == 0)
+            assert_int_equal(write(wire[1], "hello, world", 1 + i % 12), 1 + i % 12);
+        run(t, 10);
+    }
+    struct landmark at = landmark(t);
+    assert_false(t->stopped);
+    assert_int_equal(inputs_finish(t->in, &at, "powered off"), 0);
+    inputs_free(t->in);
+    close(wire[0]);
+    close(wire[1]);
+}
+
+static void replay(struct toy *t) {
+    char error[256] = "";
+    begin(t, inputs_replay(LOG, description, HZ, error), -1);
+    run(t, STOPS);
+}
+
+static void end(struct toy *t) {
+    struct landmark at = landmark(t);
+    if (inputs_finish(t->in, &at, "powered off") < 0)
+        t->failed = true;
+    inputs_free(t->in);
+}
+
+static void same_again(void **state) {
+    for (uint64_t seed = 0; seed < 5; seed++) {
+        struct toy a, b;
+        record(&a, seed);
+        replay(&b);
+        end(&b);
+        assert_false(b.failed);
+        assert_int_equal(a.state, b.state);
+        assert_int_equal(a.memory, b.memory);
+        assert_int_equal(a.count, b.count);
+        assert_int_equal(a.anchor, b.anchor);
+    }
+}
+
+// The control: a guest that does something else is noticed, at the next event.
+static void other_guest(void **state) {
+    struct toy a, b;
+    record(&a, 1);
+    char error[256];
+    begin(&b, inputs_replay(LOG, description, HZ, error), -1);
+    run(&b, 100);
+    b.state ^= 1;
+    run(&b, STOPS - 100);
+    end(&b);
+    assert_true(b.failed);
+    assert_non_null(strstr(b.reason, "registers or devices"));
+}
+
+static void memory_byte(void **state) {
+    struct toy a, b;
+    record(&a, 1);
+    char error[256];
+    begin(&b, inputs_replay(LOG, description, HZ, error), -1);
+    run(&b, 100);
+    b.memory ^= 4;
+    run(&b, STOPS - 100);
+    end(&b);
+    assert_true(b.failed);
+    assert_non_null(strstr(b.reason, "guest memory"));
+}
+
+static void other_machine(void **state) {
+    struct toy a;
+    char error[256];
+    record(&a, 0);
+    assert_null(inputs_replay(LOG, "tick instruction\nmemory 2\nimage kernel 00ff\n", HZ, error));
+    assert_non_null(strstr(error, "recorded \"memory 1\", here \"memory 2\""));
+}
+
+// Reads all records; returns log_next()'s last result, the error in `error`.
+static int read_all(const uint8_t *data, size_t size, char error[256], uint64_t *records) {
+    error[0] = 0;
+    struct log_reader *r = log_open("x.log", data, size, error);
+    if (!r)
+        return -1;
+    struct log_record record;
+    int got;
+    *records = 0;
+    while ((got = log_next(r, &record)) > 0)
+        ++*records;
+    snprintf(error, 256, "%s", log_error(r));
+    log_reader_free(r);
+    return got;
+}
+
+static void damage(void **state) {
+    struct toy a;
+    record(&a, 3);
+    char error[256];
+    size_t size;
+    uint64_t records, all;
+    uint8_t *data = log_read_file(LOG, &size, error);
+    assert_non_null(data);
+    assert_int_equal(read_all(data, size, error, &all), 0);
+    assert_true(all > 50);
+    for (size_t i = 0; i < size; i++) { // every byte in turn
+        data[i] ^= 0x10;
+        assert_int_equal(read_all(data, size, error, &records), -1);
+        assert_true(error[0]);
+        data[i] ^= 0x10;
+    }
+    for (size_t n = 0; n < size; n++) { // cut anywhere
+        assert_int_equal(read_all(data, n, error, &records), -1);
+        assert_true(error[0]);
+    }
+    data[8] = 99;
+    assert_int_equal(read_all(data, size, error, &records), -1);
+    assert_non_null(strstr(error, "version 99"));
+    free(data);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(same_again),  cmocka_unit_test(other_guest),
+        cmocka_unit_test(memory_byte), cmocka_unit_test(other_machine),
+        cmocka_unit_test(damage),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    unlink(LOG);
+    return failed;
+}
