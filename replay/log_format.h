@@ -53,3 +53,8 @@ struct log_record {
     const uint8_t *data; // of inputs, results and the end's word; valid until the next record
     size_t size;
 };
+
+// XXH3 of a head (with its checksum field 0) followed by a body.
+uint64_t log_checksum(const void *head, size_t head_size, const void *body, size_t body_size);
+// "anchor", "input", ...; never NULL.
+const char *log_kind_name(enum log_kind kind);

@@ -7,8 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zstd.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 #include "replay/varint.h"
 
 struct log_reader {
@@ -26,14 +24,6 @@ struct log_reader {
     char error[256];
     uint8_t records[LOG_CHUNK_MAX];
 };
-
-static uint64_t checksum(const void *head, size_t head_size, const void *body, size_t body_size) {
-    XXH3_state_t state;
-    XXH3_64bits_reset(&state);
-    XXH3_64bits_update(&state, head, head_size);
-    XXH3_64bits_update(&state, body, body_size);
-    return XXH3_64bits_digest(&state);
-}
 
 static bool header_is_sound(struct log_reader *r, char error[256]) {
     struct log_header *h = &r->header;
@@ -56,7 +46,7 @@ static bool header_is_sound(struct log_reader *r, char error[256]) {
     }
     struct log_header zeroed = *h;
     zeroed.checksum = 0;
-    if (checksum(&zeroed, sizeof(zeroed), r->data + sizeof(*h), h->description_size) !=
+    if (log_checksum(&zeroed, sizeof(zeroed), r->data + sizeof(*h), h->description_size) !=
             h->checksum ||
         !h->hz) {
         snprintf(error, 256, "%s: the header's checksum is wrong: nothing of it is usable",
@@ -150,7 +140,7 @@ static int next_chunk(struct log_reader *r) {
         fault = "claims an impossible size";
     else if (c.stored_size > r->size - offset - sizeof(c))
         fault = "is cut off";
-    else if (checksum(&zeroed, sizeof(zeroed), body, c.stored_size) != c.checksum)
+    else if (log_checksum(&zeroed, sizeof(zeroed), body, c.stored_size) != c.checksum)
         fault = "has a wrong checksum";
     else if (c.number != r->chunk.number + 1)
         fault = "is out of order";

@@ -6,8 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 #include <zstd.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 #include "replay/varint.h"
 
 #define COMPRESSION_LEVEL 3
@@ -37,14 +35,6 @@ static int write_all(struct log_writer *w, const void *data, size_t n) {
     return w->error;
 }
 
-static uint64_t checksum(const void *head, size_t head_size, const void *body, size_t body_size) {
-    XXH3_state_t state;
-    XXH3_64bits_reset(&state);
-    XXH3_64bits_update(&state, head, head_size);
-    XXH3_64bits_update(&state, body, body_size);
-    return XXH3_64bits_digest(&state);
-}
-
 struct log_writer *log_create(const char *path, const char *description, uint64_t hz, uint64_t seed,
                               char error[256]) {
     struct log_writer *w = calloc(1, sizeof(*w));
@@ -63,7 +53,7 @@ struct log_writer *log_create(const char *path, const char *description, uint64_
                            .hz = hz,
                            .seed = seed};
     memcpy(h.magic, LOG_MAGIC, 8);
-    h.checksum = checksum(&h, sizeof(h), description, h.description_size);
+    h.checksum = log_checksum(&h, sizeof(h), description, h.description_size);
     if (write_all(w, &h, sizeof(h)) || write_all(w, description, h.description_size)) {
         snprintf(error, 256, "%s: %s", path, strerror(-w->error));
         close(w->fd);
@@ -84,7 +74,7 @@ int log_flush(struct log_writer *w) {
                           .first_v = w->first_v,
                           .records_size = (uint32_t)w->used,
                           .stored_size = (uint32_t)n};
-    c.checksum = checksum(&c, sizeof(c), w->stored, n);
+    c.checksum = log_checksum(&c, sizeof(c), w->stored, n);
     w->used = 0;
     w->first_v = w->v;
     if (!write_all(w, &c, sizeof(c)))

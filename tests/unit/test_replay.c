@@ -1,4 +1,4 @@
-/* sources: replay/inputs.c replay/world.c replay/pass_through.c replay/record.c replay/replay.c replay/log_write.c replay/log_read.c */
+/* sources: replay/inputs.c replay/world.c replay/pass_through.c replay/record.c replay/replay.c replay/log_write.c replay/log_read.c replay/log_format.c */
 /* libs: -lzstd */
 // Recording and replaying with a machine of a few lines: a counter that hashes what it is given and when.
 #define _GNU_SOURCE

@@ -1,6 +1,6 @@
 # vmx, the process beside a virtual machine: a static Linux program, /bin/vmx in every image.
 
-MACHINE_SOURCES := $(sort $(shell find vmm/machine replay -name '*.c' 2>/dev/null))
+MACHINE_SOURCES := $(sort $(shell find vmm/machine replay -name '*.c' -not -path 'replay/tools/*'))
 MACHINE_OBJECTS := $(MACHINE_SOURCES:%.c=$(BUILD)/machine/%.o)
 MACHINE_CFLAGS  := $(WORLD_CFLAGS) -Wextra -fno-strict-aliasing -I. -I$(BUILD)/gen
 
@@ -20,6 +20,12 @@ $(BUILD)/vmx: $(MACHINE_OBJECTS)
 	$(Q)$(CC) $(MACHINE_CFLAGS) $^ -lzstd -o $@
 
 # Part of the image when the hypervisor is part of VMkernel.
-MACHINE_BINARY := $(if $(filter vmm,$(PARTS)),$(BUILD)/vmx)
+MACHINE_BINARY := $(if $(filter vmm,$(PARTS)),$(BUILD)/vmx $(BUILD)/chrono-log)
+
+# chrono-log, for workstations and as a UserWorld.
+LOG_TOOL_SOURCES := $(wildcard replay/tools/*.c) replay/log_read.c replay/log_format.c
+$(BUILD)/chrono-log: $(LOG_TOOL_SOURCES:%.c=$(BUILD)/machine/%.o)
+	$(SAY) WORLD $@
+	$(Q)$(CC) $(MACHINE_CFLAGS) $^ -lzstd -o $@
 
 -include $(MACHINE_OBJECTS:.o=.d)
