@@ -2,6 +2,7 @@
 #include "lib/errno.h"
 #include "mm/uaccess.h"
 #include "vmm/dr.h"
+#include "vmm/skip.h"
 #include "vmm/run.h"
 #include "vmm/watch.h"
 #include "vmm/x86.h"

@@ -11,6 +11,7 @@
 #include "lib/string.h"
 #include "mm/heap.h"
 #include "mm/uaccess.h"
+#include "vmm/skip.h"
 #include "vmm/x86.h"
 
 #define ENTRIES_MAX 256 // KVM_MAX_CPUID_ENTRIES

@@ -4,6 +4,7 @@
 #include "cpu/fpu.h"
 #include "lib/errno.h"
 #include "vmm/cpuid.h"
+#include "vmm/skip.h"
 #include "vmm/vendor.h"
 #include "vmm/x86.h"
 

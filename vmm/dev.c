@@ -86,5 +86,6 @@ static const struct file_ops kvm_file_ops = {.ioctl = vmm_system_ioctl, .seek = 
 
 void kvm_device_init(void) {
     cpuid_init();
+    msr_init();
     dev_register("kvm", 0666, DEV(10, KVM_MINOR), &kvm_file_ops, NULL);
 }

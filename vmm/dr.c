@@ -5,6 +5,7 @@
 #include "lib/errno.h"
 #include "mm/uaccess.h"
 #include "vmm/breakpoint.h"
+#include "vmm/skip.h"
 #include "vmm/vendor.h"
 #include "vmm/x86.h"
 

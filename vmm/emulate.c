@@ -6,6 +6,7 @@
 #include "cpu/x86.h"
 #include "lib/errno.h"
 #include "lib/string.h"
+#include "vmm/skip.h"
 #include "vmm/emulation.h"
 #include "vmm/fetch.h"
 #include "vmm/operate.h"

@@ -9,6 +9,7 @@
 #include "vmm/dr.h"
 #include "vmm/emulate.h"
 #include "vmm/msr.h"
+#include "vmm/skip.h"
 #include "vmm/run.h"
 #include "vmm/stage2.h"
 #include "vmm/watch.h"

@@ -6,6 +6,7 @@
 #include "mm/layout.h"
 #include "mm/uaccess.h"
 #include "vmm/cpuid.h"
+#include "vmm/skip.h"
 #include "vmm/x86.h"
 
 #define MSR_TSC               0x010
@@ -63,7 +64,7 @@ static const struct msr msrs[] = {
     {MSR_MCG_STATUS, 0, IGNORED, 0, 0},
     {MSR_MISC_ENABLE, FIELD(misc_enable), STORED, 0, BIT(0) | BIT(11) | BIT(12) | BIT(16) | BIT(18) | BIT(22)},
     {MSR_DEBUGCTL, FIELD(debugctl), STORED, PART_SYSMSR, 0}, // no last-branch records, no BTF
-    {MSR_PAT, FIELD(pat), SPECIAL, PART_SYSMSR, 0},
+    {MSR_PAT, FIELD(pat), SPECIAL, PART_PAT, 0},
     {MSR_MTRR_DEF_TYPE, FIELD(mtrr_def_type), STORED, 0, BIT(11) | BIT(10) | 0xff},
     {MSR_TSC_DEADLINE, 0, IGNORED, 0, 0}, // a local APIC in user space gets it through the MSR filter
     {MSR_XSS, FIELD(xss), STORED, 0, 0},
@@ -81,7 +82,28 @@ static const struct msr msrs[] = {
 // The MTRRs (SDM vol. 3, "Memory Type Range Registers") in the order of msr.mtrr_fixed[].
 static const uint32_t mtrr_fixed[11] = {0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f};
 
-static bool find_mtrr(uint32_t index, struct msr *m) {
+// Where a register is in msrs[]: 1 + index, 0: not there. Filled in by msr_init().
+#define HIGH_BASE MSR_EFER
+static uint8_t low_places[0x400], high_places[MSR_TSC_AUX - HIGH_BASE + 1];
+
+static uint8_t *place_of(uint32_t index) {
+    if (index < ARRAY_SIZE(low_places))
+        return &low_places[index];
+    return index - HIGH_BASE < ARRAY_SIZE(high_places) ? &high_places[index - HIGH_BASE] : NULL;
+}
+
+void msr_init(void) {
+    for (unsigned i = 0; i < ARRAY_SIZE(msrs); i++)
+        if (place_of(msrs[i].index))
+            *place_of(msrs[i].index) = i + 1;
+}
+
+static bool find_elsewhere(uint32_t index, struct msr *m) {
+    for (unsigned i = 0; i < ARRAY_SIZE(msrs); i++)
+        if (msrs[i].index == index) {
+            *m = msrs[i];
+            return true;
+        }
     *m = (struct msr){.index = index, .kind = SPECIAL};
     if (index - MSR_MTRR_PHYS_BASE0 < 16) {
         m->offset = FIELD(mtrr_var) + 8 * (index - MSR_MTRR_PHYS_BASE0);
@@ -95,13 +117,12 @@ static bool find_mtrr(uint32_t index, struct msr *m) {
     return false;
 }
 
-static bool find(uint32_t index, struct msr *m) {
-    for (unsigned i = 0; i < ARRAY_SIZE(msrs); i++)
-        if (msrs[i].index == index) {
-            *m = msrs[i];
-            return true;
-        }
-    return find_mtrr(index, m);
+static inline bool find(uint32_t index, struct msr *m) {
+    const uint8_t *place = place_of(index);
+    if (unlikely(!place || !*place))
+        return find_elsewhere(index, m);
+    *m = msrs[*place - 1];
+    return true;
 }
 
 static uint64_t *field(struct vcpu *v, const struct msr *m) {
@@ -113,15 +134,14 @@ static bool canonical(uint64_t address) {
     return (uint64_t)((int64_t)(address << 16) >> 16) == address;
 }
 
-static bool memory_type_valid(uint8_t type, bool pat) {
-    return type < 8 && type != 2 && type != 3 && (pat || type != 7);
-}
+#define EACH_BYTE 0x0101010101010101ull
 
+// Eight memory types (SDM vol. 3, "Memory Types That Can Be Encoded in a PAT Entry"): 0, 1, 4, 5, 6, and, in
+// the PAT only, 7. That is: no bit above the third, and bit 1 only together with bit 2.
 static bool memory_types_valid(uint64_t types, bool pat) {
-    for (unsigned i = 0; i < 64; i += 8)
-        if (!memory_type_valid((uint8_t)(types >> i), pat))
-            return false;
-    return true;
+    if ((types & 0xf8 * EACH_BYTE) || (types & 2 * EACH_BYTE & ~(types >> 1)))
+        return false;
+    return pat || !(types & types >> 1 & types >> 2 & EACH_BYTE);
 }
 
 static int write_efer(struct vcpu *v, uint64_t value, bool host) {
@@ -160,7 +180,7 @@ static int write_mtrr(struct vcpu *v, const struct msr *m, uint64_t value) {
     } else {
         uint64_t mask = (BIT(cpuid_physical_bits(v)) - 1) & ~0xfffull;
         mask |= m->index & 1 ? BIT(11) : 0xff; // the mask register's valid bit, or the type
-        if ((value & ~mask) || (!(m->index & 1) && !memory_type_valid((uint8_t)value, false)))
+        if ((value & ~mask) || (!(m->index & 1) && !memory_types_valid((uint8_t)value, false)))
             return -EINVAL;
     }
     *field(v, m) = value;

@@ -9,6 +9,8 @@
 #define APIC_BASE_X2APIC      (1ull << 10)
 #define APIC_BASE_ENABLE      (1ull << 11)
 
+// Boot.
+void msr_init(void);
 // RDMSR and WRMSR of the guest as KVM's handlers: 1 go on, 0 to user space.
 int msr_exit_read(struct vcpu *v, const struct vm_exit *e);
 int msr_exit_write(struct vcpu *v, const struct vm_exit *e);

@@ -109,6 +109,8 @@ static int serve_host(struct vcpu *v) {
 static int settle(struct vcpu *v) {
     __atomic_store_n(&v->attention, false, __ATOMIC_SEQ_CST); // before what it stands for is looked at
     int r = serve_host(v);
+    if (r == GO_ON && v->skipped && single_step(v))
+        r = vcpu_step_done(v); // the VMM did the one instruction
     if (r != GO_ON)
         return r;
     if (stop_count_reached(v))
@@ -128,7 +130,7 @@ static int settle(struct vcpu *v) {
 }
 
 // ---- a passage -----------------------------------------------------------------------------------
-// What only some entries need around them; nothing stays different for the host.
+// With what only some entries need around them; nothing stays different for the host.
 static void run_specially(struct vcpu *v, struct vm_exit *e) {
     bool masked = v->chrono->control & CHRONO_MASK_IRQS;
     if (masked)
@@ -158,7 +160,7 @@ static int get_ready(struct vcpu *v) {
         if (r != GO_ON)
             return r;
         vcpu_bring_here(v);
-        v->loaded = true;
+        v->unloaded = false;
         if (!host_wants(v)) // it could not be loaded before and after it is, so it is seen here
             return GO_ON;
         irq_enable();
@@ -172,22 +174,19 @@ static int loop(struct vcpu *v) {
     for (;;) {
         int r;
         irq_disable();
-        if (unlikely(v->attention || !v->loaded || (v->event.any | this_cpu()->need_resched))) {
+        if (likely(!(v->gate | v->event.any | THIS_CPU->need_resched))) {
+            vmm_vendor->run(v, v->intercepts, v->ticks, &e);
+        } else {
             irq_enable();
             r = get_ready(v);
             if (r != GO_ON)
                 return r;
-        }
-        if (likely(!v->special))
-            vmm_vendor->run(v, v->intercepts, v->ticks, &e);
-        else
             run_specially(v, &e);
+        }
         irq_enable();
         remember(v, &e);
         v->skipped = false;
         r = exit_handlers[e.kind](v, &e);
-        if (unlikely(v->attention) && r == GO_ON && v->skipped && single_step(v))
-            r = vcpu_step_done(v); // the VMM did the one instruction
         if (r != GO_ON)
             return r;
     }
@@ -198,7 +197,7 @@ static int loop(struct vcpu *v) {
 // MSRs must not be the guest's.
 static void switched_out(struct world *w) {
     struct vcpu *v = w->vcpu;
-    v->loaded = false;
+    v->unloaded = true;
     vcpu_sync(v, PART_ALL);
     vmm_vendor->vcpu_put(v);
 }
@@ -224,7 +223,7 @@ static void leave_guest_mode(struct vcpu *v, void *host_fpu) {
     fpu_save(v->fpu);
     w->fpu = host_fpu;
     fpu_load(host_fpu);
-    v->loaded = false;
+    v->unloaded = true;
     vmm_vendor->vcpu_put(v);
     w->vcpu = NULL;
     w->switched_out = NULL;
@@ -259,10 +258,8 @@ static int complete(struct vcpu *v) {
 
 static int run(struct vcpu *v) {
     if (v->complete) {
-        v->skipped = false;
+        v->skipped = false; // if it is set then, settle() sees a step
         int r = complete(v);
-        if (r == GO_ON && unlikely(v->skipped && single_step(v)))
-            r = vcpu_step_done(v);
         if (r != GO_ON)
             return r;
     }
@@ -285,7 +282,7 @@ long vcpu_run(struct vcpu *v) {
     v->count = v->chrono->count;
     void *host_fpu = enter_guest_mode(v);
     vcpu_bring_here(v); // from now on what is stale is on this processor
-    v->loaded = true;
+    v->unloaded = false;
     irq_enable();
     breakpoint_enter(v);
     int r = run(v);

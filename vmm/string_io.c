@@ -8,6 +8,7 @@
 #include "lib/string.h"
 #include "vmm/clock.h"
 #include "vmm/emulate.h"
+#include "vmm/skip.h"
 #include "vmm/emulation.h"
 #include "vmm/operate.h"
 #include "vmm/run.h"

@@ -11,6 +11,7 @@
 #include "vmm/cpuid.h"
 #include "vmm/emulate.h"
 #include "vmm/msr.h"
+#include "vmm/skip.h"
 #include "vmm/vendor.h"
 #include "vmm/vm.h"
 #include "vmm/wake.h"
@@ -154,14 +155,17 @@ void vcpu_debug_changed(struct vcpu *v) {
 }
 
 // Outside 64-bit mode RIP is 32 bits wide.
-static void wrap_rip(struct vcpu *v) {
+static void wrap_rip(struct vcpu *v, uint64_t before) {
+    if (!((before ^ v->rip) & BIT(32)))
+        return;
     vcpu_sync(v, PART_CR | PART_SEGMENTS);
     if (!((v->efer & EFER_LMA) && v->seg[SEG_CS].l))
         v->rip = (uint32_t)v->rip;
 }
 
 // The shadow of STI and MOV SS and RF last for one instruction; TF makes a trap after it.
-static void end_shadows(struct vcpu *v) {
+void vcpu_skip_slow(struct vcpu *v, uint64_t before) {
+    wrap_rip(v, before);
     v->interruptibility &= ~(BLOCKED_BY_STI | BLOCKED_BY_MOV_SS);
     v->rflags &= ~RFLAGS_RF;
     vcpu_changed(v, PART_RFLAGS | PART_BLOCKING);
@@ -170,20 +174,6 @@ static void end_shadows(struct vcpu *v) {
         v->pending_debug |= PENDING_DEBUG_BS;
         vcpu_changed(v, PART_ACTIVITY);
     }
-}
-
-void vcpu_skip(struct vcpu *v, uint32_t length) {
-    vcpu_sync(v, PART_EAGER);
-    uint64_t before = v->rip;
-    v->rip = before + length;
-    v->dirty |= PART_RIP;
-    v->skipped = true;
-    clock_add_skipped(v);
-    if (unlikely((before ^ v->rip) & BIT(32)))
-        wrap_rip(v);
-    if (unlikely((v->interruptibility & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)) |
-                 (v->rflags & (RFLAGS_TF | RFLAGS_RF))))
-        end_shadows(v);
 }
 
 void vcpu_kick(struct vcpu *v) {

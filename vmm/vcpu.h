@@ -30,12 +30,13 @@ enum {
     PART_RFLAGS = 1u << 2,
     PART_CR = 1u << 3,     // cr0, cr3, cr4, efer, pdpte
     PART_SEGMENTS = 1u << 4, // all eight and GDTR, IDTR
-    PART_SYSMSR = 1u << 5, // sysenter, star.. where the hardware holds them, PAT, DEBUGCTL
+    PART_SYSMSR = 1u << 5, // sysenter, star.. where the hardware holds them, DEBUGCTL
     PART_DEBUG = 1u << 6,  // dr7
     PART_BLOCKING = 1u << 7, // interruptibility
     PART_MODE = 1u << 8,   // mode: only read; who changes segments changes those
     PART_ACTIVITY = 1u << 9, // activity, pending debug exceptions
-    PART_ALL = (1u << 10) - 1,
+    PART_PAT = 1u << 10,
+    PART_ALL = (1u << 11) - 1,
     PART_EAGER = PART_RIP | PART_RFLAGS | PART_BLOCKING, // current after every exit: nearly all need them
 };
 
@@ -86,10 +87,15 @@ struct vcpu {
     } event;
     uint32_t intercepts;    // (V) INTERCEPT_* of the next entry
     uint64_t ticks;         // (V) how long it may last; 0: not determined yet
-    bool special;           // (V) it needs something around it (run.c)
-    bool attention;         // (A) run.c must look at everything before the next entry
+    union {                 // what keeps the next entry from being a plain one (run.c)
+        struct {
+            bool attention; // (A) everything must be looked at first
+            bool unloaded;  // (V) the hardware of this processor does not have it, or not its MSRs
+            bool special;   // (V) something must be done around it
+        };
+        uint32_t gate;
+    };
     bool skipped;           // (V) vcpu_skip() was called
-    bool loaded;            // (V) the hardware of this processor has it, and its MSRs (run.c)
 
     struct kvm_run *run;    // (I) shared with user space, in the direct map; it may change at any time
     void *pio_data;         // (I) the same: data of port accesses, one page
@@ -165,9 +171,6 @@ static inline void vcpu_changed(struct vcpu *v, uint32_t parts) {
     v->stale &= ~parts;
     v->dirty |= parts;
 }
-// The instruction that exited is done: advances RIP by `length`, clears STI and MOV SS blocking, counts
-// one tick, and pends the trap of a guest that single-steps itself.
-void vcpu_skip(struct vcpu *v, uint32_t length);
 // CPUID, CR4, XCR0 or the debugger's registers changed: derives what follows from them.
 void vcpu_features_changed(struct vcpu *v);
 void vcpu_debug_changed(struct vcpu *v);

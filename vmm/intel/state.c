@@ -98,7 +98,6 @@ static void read_msrs(struct vcpu *v) {
     v->msr.sysenter_cs = vmcs_read32(v, GUEST_SYSENTER_CS);
     v->msr.sysenter_esp = vmcs_read_natural(v, GUEST_SYSENTER_ESP);
     v->msr.sysenter_eip = vmcs_read_natural(v, GUEST_SYSENTER_EIP);
-    v->msr.pat = vmcs_read64(v, GUEST_PAT);
     v->msr.debugctl = vmcs_read64(v, GUEST_DEBUGCTL);
     vmx_read_kernel_gs_base(v);
 }
@@ -107,7 +106,6 @@ static void write_msrs(struct vcpu *v) {
     vmcs_write32(v, GUEST_SYSENTER_CS, v->msr.sysenter_cs);
     vmcs_write_natural(v, GUEST_SYSENTER_ESP, v->msr.sysenter_esp);
     vmcs_write_natural(v, GUEST_SYSENTER_EIP, v->msr.sysenter_eip);
-    vmcs_write64(v, GUEST_PAT, v->msr.pat);
     vmcs_write64(v, GUEST_DEBUGCTL, v->msr.debugctl);
     vmx_msrs_changed(v);
 }
@@ -158,6 +156,8 @@ void vmx_sync(struct vcpu *v, uint32_t parts) {
         read_blocking(v);
     if (parts & PART_ACTIVITY)
         read_activity(v);
+    if (parts & PART_PAT)
+        v->msr.pat = vmcs_read64(v, GUEST_PAT);
 }
 
 void vmx_write_dirty(struct vcpu *v) {
@@ -181,4 +181,6 @@ void vmx_write_dirty(struct vcpu *v) {
         write_blocking(v);
     if (parts & PART_ACTIVITY)
         write_activity(v);
+    if (parts & PART_PAT)
+        vmcs_write64(v, GUEST_PAT, v->msr.pat);
 }
