@@ -17,9 +17,17 @@ static struct device
     *kept[64]; // so that leak checks see what devices of earlier machines allocated
 static unsigned kept_count;
 
+// Each device is one allocation, with struct device first; irq.c's is part of the machine.
+static void free_devices(void) {
+    for (struct device *d = host.machine.devices, *next; d; d = next) {
+        next = d->next;
+        if (d != &host.machine.irq_device)
+            free(d);
+    }
+}
+
 struct machine *host_create(void) {
-    for (struct device *d = host.machine.devices; d && kept_count < 64; d = d->next)
-        kept[kept_count++] = d;
+    free_devices();
     free(host.machine.ram);
     memset(&host, 0, sizeof(host));
     sources = NULL;

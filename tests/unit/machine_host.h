@@ -28,7 +28,7 @@ extern struct host {
 // Something to pass as an output.
 extern struct output *const host_output;
 
-// A new machine with RAM and nothing else; the one before is forgotten, with its devices.
+// A new machine with RAM and nothing else; the one before is freed, with its devices.
 struct machine *host_create(void);
 // Resets every device in order.
 void host_reset(void);
