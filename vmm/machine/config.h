@@ -4,8 +4,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CONFIG_MAX_DISKS  8
-#define CONFIG_MAX_SERIAL 2
+#define CONFIG_MAX_DISKS   8
+#define CONFIG_MAX_SERIAL  2
+#define CONFIG_MAX_MODULES 15
 
 enum disk_interface { DISK_VIRTIO, DISK_IDE };
 
@@ -14,16 +15,20 @@ struct config_disk {
     char *overlay; // file that receives what the guest writes; NULL: the disk itself
     enum disk_interface interface;
     bool read_only;
+    bool private; // what the guest writes is forgotten at the end
 };
 
 struct config {
     char *name;     // of the VM, in messages
     uint64_t memory; // bytes
     unsigned cpus;
-    char *kernel, *initrd, *append; // NULL: none
+    char *kernel, *append; // NULL: none
+    char *initrd[CONFIG_MAX_MODULES]; // Linux: the first; Multiboot: modules
+    unsigned initrd_count;
     struct config_disk disks[CONFIG_MAX_DISKS];
     unsigned disk_count;
     char *serial[CONFIG_MAX_SERIAL]; // "stdio", "null", "file:PATH", "pty"; output.h
+    unsigned serial_set; // how many of them were named
     char *console;  // of virtio-console, the same; NULL: no such device
     char *debug;    // where ports 0xe9 and 0x402 go, the same
     char *log;      // file for messages; NULL: standard error
@@ -45,3 +50,7 @@ int config_parse(struct config *c, const char *name, const char *text, size_t le
 int config_read(struct config *c, const char *path, char *error, size_t size);
 // What does not fit together, at the end. 0, or -EINVAL with a sentence.
 int config_check(const struct config *c, char *error, size_t size);
+// The key that a command line option without its '-' stands for, and whether it takes a value; NULL: none.
+const char *config_key_of_option(const char *option, bool *has_value);
+// The list of keys, for --help.
+void config_help(void);

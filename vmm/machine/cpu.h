@@ -5,7 +5,7 @@
 
 // Opens vCPU `index` of the machine. 0, or -errno after a message.
 int cpu_create(struct machine *m, unsigned index);
-// State after power-on (boot processor) or INIT; application processors wait for a start-up IPI.
+// State after power-on; application processors wait for a start-up IPI.
 void cpu_reset(struct cpu *c);
 
 // Registers. The machine must not be inside KVM_RUN; a pending access must be completed. Failures are
@@ -17,8 +17,12 @@ void cpu_set_sregs(struct cpu *c, const struct kvm_sregs *sregs);
 uint64_t cpu_get_msr(struct cpu *c, uint32_t index);
 void cpu_set_msr(struct cpu *c, uint32_t index, uint64_t value);
 
-// One KVM_RUN. 0: run->exit_reason is valid; -EINTR: interrupted; other -errno: the machine was stopped.
-int cpu_enter(struct cpu *c);
+// KVM_RUN until `stop_count` at the latest; updates the machine's count. 0: run->exit_reason is valid;
+// -EINTR: interrupted; other -errno: the machine was stopped.
+int cpu_enter(struct cpu *c, uint64_t stop_count);
+// Requests with KVM_INTERRUPT and KVM_NMI.
+void cpu_inject(struct cpu *c, uint8_t vector);
+void cpu_inject_nmi(struct cpu *c);
 // Carries out what other processors sent: INIT, start-up IPI.
 void cpu_take_signals(struct cpu *c);
 // Whether it could execute an instruction now.
@@ -31,3 +35,9 @@ int cpuid_setup(struct cpu *c);
 int msr_setup(struct machine *m);
 void msr_exit_read(struct cpu *c);
 void msr_exit_write(struct cpu *c);
+
+// plain.c: a KVM that does not count. The count is the host's TSC, and a timer interrupts KVM_RUN.
+void plain_start(struct machine *m);
+uint64_t plain_count(void);
+// `run` is to be left when the count reaches `stop_count`, by a signal that also sets immediate_exit.
+void plain_arm(struct machine *m, struct kvm_run *run, uint64_t stop_count);

@@ -11,6 +11,7 @@
 #define MACHINE_UNCLAIMED 64 // places without a device that are reported
 
 struct config;
+struct guest;
 struct inputs;
 struct ioapic;
 struct lapic;
@@ -35,6 +36,7 @@ struct cpu {
     bool init_pending, sipi_pending; // arrived, not yet carried out
     uint8_t sipi_vector;
     bool access_pending; // a port or memory access is completed by the next KVM_RUN
+    struct cpu_initial *initial; // registers as after power-on (cpu.c)
 };
 
 enum machine_end {
@@ -66,6 +68,8 @@ struct machine {
     // at counts; otherwise the count is the host's TSC.
     bool exact;
     uint64_t hz, anchor, count;
+    uint64_t next_stop; // count at which the slice ends
+    bool yield;         // the current vCPU gives way to another (run.c)
     struct vtimer *timers; // armed, sorted by (deadline, order)
     unsigned timer_count;
     struct pic *pic;
@@ -77,6 +81,7 @@ struct machine {
     bool a20; // ports.c: the gate's state; addresses are never masked
     struct acpi_pm *acpi_pm;
     struct inputs *inputs; // replay/inputs.h
+    struct guest *guest;   // images (guest.h)
     enum machine_end end;  // set by devices (power-off, reset); the run loop looks at it
     int exit_status;       // of vmx after MACHINE_POWERED_OFF; a debug port may set it
     char end_reason[256];

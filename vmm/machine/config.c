@@ -1,0 +1,300 @@
+// The configuration: one table of keys, read from a file's lines and from command line options.
+#include "vmm/machine/config.h"
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "vmm/machine/machine.h"
+
+#define MEMORY_MIN  (2ull << 20)
+#define MEMORY_MAX  (1ull << 40)
+#define FILE_MAX    (1u << 20)
+#define DISK_EXAMPLE "PATH[,if=ide|virtio][,ro|,private|,overlay=PATH]"
+
+struct key {
+    const char *name;
+    // Sets the value. 0, or -EINVAL with what is wrong about it.
+    int (*set)(struct config *c, const struct key *k, const char *value, char *error, size_t size);
+    size_t field;      // of struct config, for the simple kinds
+    const char *value; // how it looks; NULL: yes or no, and as an option without value: yes
+    const char *help;
+};
+
+static int fail(char *error, size_t size, const char *what, const char *value) {
+    snprintf(error, size, "%s: '%s'", what, value);
+    return -EINVAL;
+}
+
+static int set_string(char **to, const char *value) {
+    free(*to);
+    *to = strdup(value);
+    return *to ? 0 : -ENOMEM;
+}
+
+// ---- kinds of values ---------------------------------------------------------------------------
+static int text(struct config *c, const struct key *k, const char *value, char *error, size_t size) {
+    return set_string((char **)((char *)c + k->field), value);
+}
+
+static int yes_no(struct config *c, const struct key *k, const char *value, char *error, size_t size) {
+    bool *flag = (bool *)((char *)c + k->field);
+    *flag = !strcmp(value, "yes");
+    return *flag || !strcmp(value, "no") ? 0 : fail(error, size, "must be yes or no", value);
+}
+
+static int memory(struct config *c, const struct key *k, const char *value, char *error, size_t size) {
+    char *end;
+    errno = 0;
+    unsigned long long n = strtoull(value, &end, 10);
+    unsigned shift = 20; // megabytes unless said
+    if (*end) {
+        switch (toupper((unsigned char)*end++)) {
+        case 'K': shift = 10; break;
+        case 'M': shift = 20; break;
+        case 'G': shift = 30; break;
+        default: return fail(error, size, "must be a number with K, M or G", value);
+        }
+    }
+    if (errno || *end || !isdigit((unsigned char)value[0]))
+        return fail(error, size, "must be a number with K, M or G", value);
+    if (n > MEMORY_MAX >> shift || n << shift < MEMORY_MIN)
+        return fail(error, size, "memory must be from 2 MB to 1 TB", value);
+    c->memory = n << shift & ~0xfffull;
+    return 0;
+}
+
+static int processors(struct config *c, const struct key *k, const char *value, char *error, size_t size) {
+    char *end;
+    unsigned long n = strtoul(value, &end, 10);
+    if (*end || n < 1 || n > MACHINE_MAX_VCPUS || !isdigit((unsigned char)value[0])) {
+        snprintf(error, size, "must be a number from 1 to %d: '%s'", MACHINE_MAX_VCPUS, value);
+        return -EINVAL;
+    }
+    c->cpus = n;
+    return 0;
+}
+
+static int module(struct config *c, const struct key *k, const char *value, char *error, size_t size) {
+    if (c->initrd_count == CONFIG_MAX_MODULES)
+        return fail(error, size, "too many modules", value);
+    return set_string(&c->initrd[c->initrd_count++], value);
+}
+
+static int disk_option(struct config_disk *d, const char *option, char *error, size_t size) {
+    if (!strcmp(option, "if=ide"))
+        d->interface = DISK_IDE;
+    else if (!strcmp(option, "if=virtio"))
+        d->interface = DISK_VIRTIO;
+    else if (!strcmp(option, "ro"))
+        d->read_only = true;
+    else if (!strcmp(option, "private"))
+        d->private = true;
+    else if (!strncmp(option, "overlay=", 8))
+        return set_string(&d->overlay, option + 8);
+    else
+        return fail(error, size, "a disk is " DISK_EXAMPLE ", not", option);
+    return 0;
+}
+
+static int disk(struct config *c, const struct key *k, const char *value, char *error, size_t size) {
+    if (c->disk_count == CONFIG_MAX_DISKS)
+        return fail(error, size, "too many disks", value);
+    struct config_disk *d = &c->disks[c->disk_count++];
+    char *copy = strdup(value), *rest = copy, *part;
+    int r = copy ? 0 : -ENOMEM;
+    for (bool first = true; !r && (part = strsep(&rest, ",")); first = false)
+        r = first ? set_string(&d->path, part) : disk_option(d, part, error, size);
+    free(copy);
+    return r;
+}
+
+static bool good_output(const char *value) {
+    return !strcmp(value, "stdio") || !strcmp(value, "null") || !strcmp(value, "pty") ||
+           !strncmp(value, "file:", 5);
+}
+
+static int output(struct config *c, const struct key *k, const char *value, char *error, size_t size) {
+    return good_output(value) ? text(c, k, value, error, size)
+                              : fail(error, size, "must be stdio, null, pty or file:PATH", value);
+}
+
+// The first `serial` is the first port's, the second the second's; again, it replaces the first.
+static int serial(struct config *c, const struct key *k, const char *value, char *error, size_t size) {
+    unsigned n = c->serial_set < CONFIG_MAX_SERIAL ? c->serial_set++ : CONFIG_MAX_SERIAL - 1;
+    return good_output(value) ? set_string(&c->serial[n], value)
+                              : fail(error, size, "must be stdio, null, pty or file:PATH", value);
+}
+
+// ---- the table ---------------------------------------------------------------------------------
+#define FIELD(name) offsetof(struct config, name)
+static const struct key keys[] = {
+    {"name", text, FIELD(name), "NAME", "name of the VM in messages"},
+    {"memory", memory, 0, "SIZE", "guest memory in MB, or with K, M, G (256)"},
+    {"cpus", processors, 0, "N", "virtual processors (1)"},
+    {"kernel", text, FIELD(kernel), "FILE", "bzImage, Multiboot 1 or 2 kernel, or boot sector"},
+    {"initrd", module, 0, "FILE", "initial file system, or module; several"},
+    {"append", text, FIELD(append), "TEXT", "command line of the kernel"},
+    {"disk", disk, 0, DISK_EXAMPLE, "disk image; several"},
+    {"serial", serial, 0, "stdio|null|pty|file:PATH", "first serial port (stdio), then the second (null)"},
+    {"console", output, FIELD(console), "stdio|null|pty|file:PATH", "have a virtio console, and where"},
+    {"debug", output, FIELD(debug), "stdio|null|pty|file:PATH", "debug ports 0xe9 and 0x402 (null)"},
+    {"log", text, FIELD(log), "FILE", "messages go there"},
+    {"acpi", yes_no, FIELD(acpi), NULL, "give the guest ACPI tables (yes)"},
+    {"pci", yes_no, FIELD(pci), NULL, "have a PCI bus (yes)"},
+    {"reboot", yes_no, FIELD(reboot), NULL, "a reset starts the guest again (yes), or ends the VM"},
+    {"verbose", yes_no, FIELD(verbose), NULL, "report what the guest asks for in vain (no)"},
+};
+#define KEYS (sizeof(keys) / sizeof(keys[0]))
+
+static const struct {
+    const char *option, *key;
+} short_options[] = {{"mem", "memory"}, {"m", "memory"}, {"v", "verbose"}};
+
+static const struct key *find_key(const char *name) {
+    for (unsigned i = 0; i < KEYS; i++)
+        if (!strcmp(keys[i].name, name))
+            return &keys[i];
+    return NULL;
+}
+
+const char *config_key_of_option(const char *option, bool *has_value) {
+    for (unsigned i = 0; i < sizeof(short_options) / sizeof(short_options[0]); i++)
+        if (!strcmp(short_options[i].option, option))
+            option = short_options[i].key;
+    const struct key *k = find_key(option);
+    *has_value = k && k->value;
+    return k ? k->name : NULL;
+}
+
+void config_help(void) {
+    for (unsigned i = 0; i < KEYS; i++)
+        printf("  -%s %s\n        %s\n", keys[i].name, keys[i].value ? keys[i].value : "", keys[i].help);
+}
+
+int config_set(struct config *c, const char *key, const char *value, char *error, size_t size) {
+    const struct key *k = find_key(key);
+    if (!k)
+        return fail(error, size, "there is no such key", key);
+    if (!*value && strcmp(key, "append"))
+        return fail(error, size, "has no value", key);
+    return k->set(c, k, value, error, size);
+}
+
+// ---- files -------------------------------------------------------------------------------------
+static char *trim(char *s) {
+    while (isspace((unsigned char)*s))
+        s++;
+    char *end = s + strlen(s);
+    while (end > s && isspace((unsigned char)end[-1]))
+        *--end = 0;
+    return s;
+}
+
+static int parse_line(struct config *c, char *line, char *error, size_t size) {
+    char *key = trim(line);
+    if (!*key || *key == '#')
+        return 0;
+    char *equals = strchr(key, '=');
+    if (!equals)
+        return fail(error, size, "must be 'key = value'", key);
+    *equals = 0;
+    key = trim(key);
+    char what[200];
+    int r = config_set(c, key, trim(equals + 1), what, sizeof(what));
+    if (r)
+        snprintf(error, size, "%s: %s", key, r == -ENOMEM ? "no memory" : what);
+    return r;
+}
+
+int config_parse(struct config *c, const char *name, const char *content, size_t length, char *error,
+                 size_t size) {
+    char *copy = malloc(length + 1), *rest = copy, *line;
+    if (!copy) {
+        snprintf(error, size, "%s: no memory", name);
+        return -ENOMEM;
+    }
+    memcpy(copy, content, length);
+    copy[length] = 0;
+    int r = strlen(copy) == length ? 0 : -EINVAL;
+    if (r)
+        snprintf(error, size, "%s: contains a zero byte: not a text file", name);
+    for (unsigned number = 1; !r && (line = strsep(&rest, "\n")); number++) {
+        char what[256];
+        r = parse_line(c, line, what, sizeof(what));
+        if (r)
+            snprintf(error, size, "%s:%u: %s", name, number, what);
+    }
+    free(copy);
+    return r;
+}
+
+int config_read(struct config *c, const char *path, char *error, size_t size) {
+    FILE *f = fopen(path, "re");
+    char *content = f ? malloc(FILE_MAX) : NULL;
+    if (!content) {
+        int r = -errno;
+        snprintf(error, size, "%s: %s", path, strerror(errno));
+        if (f)
+            fclose(f);
+        return r;
+    }
+    size_t n = fread(content, 1, FILE_MAX, f);
+    int r = ferror(f) ? -EIO : n == FILE_MAX ? -EFBIG : 0;
+    if (r)
+        snprintf(error, size, "%s: %s", path, strerror(-r));
+    else
+        r = config_parse(c, path, content, n, error, size);
+    free(content);
+    fclose(f);
+    return r;
+}
+
+// ---- as a whole --------------------------------------------------------------------------------
+void config_init(struct config *c) {
+    *c = (struct config){.memory = 256ull << 20, .cpus = 1, .acpi = true, .pci = true, .reboot = true};
+    set_string(&c->name, "vmx");
+    set_string(&c->serial[0], "stdio");
+    set_string(&c->serial[1], "null");
+    set_string(&c->debug, "null");
+}
+
+void config_free(struct config *c) {
+    free(c->name);
+    free(c->kernel);
+    free(c->append);
+    free(c->console);
+    free(c->debug);
+    free(c->log);
+    for (unsigned i = 0; i < CONFIG_MAX_SERIAL; i++)
+        free(c->serial[i]);
+    for (unsigned i = 0; i < c->initrd_count; i++)
+        free(c->initrd[i]);
+    for (unsigned i = 0; i < c->disk_count; i++) {
+        free(c->disks[i].path);
+        free(c->disks[i].overlay);
+    }
+    *c = (struct config){0};
+}
+
+int config_check(const struct config *c, char *error, size_t size) {
+    if (!c->kernel) {
+        snprintf(error, size, "no kernel is given (kernel = FILE, or -kernel FILE)");
+        return -EINVAL;
+    }
+    for (unsigned i = 0; i < c->disk_count; i++) {
+        if (c->disks[i].interface == DISK_VIRTIO && !c->pci) {
+            snprintf(error, size, "disk '%s': virtio needs pci = yes", c->disks[i].path);
+            return -EINVAL;
+        }
+        if (c->disks[i].read_only + c->disks[i].private + (c->disks[i].overlay != NULL) > 1) {
+            snprintf(error, size, "disk '%s': ro, private and overlay exclude each other", c->disks[i].path);
+            return -EINVAL;
+        }
+    }
+    if (c->console && !c->pci) {
+        snprintf(error, size, "console: virtio needs pci = yes");
+        return -EINVAL;
+    }
+    return 0;
+}

@@ -1,0 +1,204 @@
+#include "vmm/machine/cpu.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include "vmm/machine/lapic.h"
+
+struct cpu_initial {
+    struct kvm_regs regs;
+    struct kvm_sregs sregs;
+    struct kvm_fpu fpu;
+    struct kvm_debugregs debug;
+    struct kvm_xcrs xcrs;
+    struct kvm_vcpu_events events;
+};
+
+// An ioctl that cannot fail unless the VMM or this program is wrong.
+static int control(struct cpu *c, unsigned long request, void *argument, const char *name) {
+    int r = ioctl(c->fd, request, argument);
+    if (r < 0)
+        machine_stop(c->machine, MACHINE_FAILED, "%s of vCPU %u fails: %s", name, c->index, strerror(errno));
+    return r;
+}
+#define CONTROL(c, request, argument) control(c, request, argument, #request)
+
+void cpu_get_regs(struct cpu *c, struct kvm_regs *regs) {
+    CONTROL(c, KVM_GET_REGS, regs);
+}
+
+void cpu_set_regs(struct cpu *c, const struct kvm_regs *regs) {
+    CONTROL(c, KVM_SET_REGS, (void *)regs);
+}
+
+void cpu_get_sregs(struct cpu *c, struct kvm_sregs *sregs) {
+    CONTROL(c, KVM_GET_SREGS, sregs);
+}
+
+void cpu_set_sregs(struct cpu *c, const struct kvm_sregs *sregs) {
+    CONTROL(c, KVM_SET_SREGS, (void *)sregs);
+}
+
+union one_msr {
+    struct kvm_msrs head;
+    char bytes[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+};
+
+uint64_t cpu_get_msr(struct cpu *c, uint32_t index) {
+    union one_msr msr = {.head.nmsrs = 1};
+    msr.head.entries[0].index = index;
+    CONTROL(c, KVM_GET_MSRS, &msr);
+    return msr.head.entries[0].data;
+}
+
+void cpu_set_msr(struct cpu *c, uint32_t index, uint64_t value) {
+    union one_msr msr = {.head.nmsrs = 1};
+    msr.head.entries[0].index = index;
+    msr.head.entries[0].data = value;
+    if (CONTROL(c, KVM_SET_MSRS, &msr) == 0)
+        machine_stop(c->machine, MACHINE_FAILED, "vCPU %u: KVM refuses 0x%lx for MSR 0x%x", c->index, value, index);
+}
+
+// ---- creation and reset ------------------------------------------------------------------------
+static int map_run(struct cpu *c) {
+    struct machine *m = c->machine;
+    int size = ioctl(m->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+    if (size < (int)sizeof(struct kvm_run))
+        return -EINVAL;
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, c->fd, 0);
+    if (p == MAP_FAILED)
+        return -errno;
+    c->run = p;
+    if (m->exact && size >= CHRONO_RUN_OFFSET + (int)sizeof(struct chrono_run))
+        c->chrono = (struct chrono_run *)((char *)p + CHRONO_RUN_OFFSET);
+    return 0;
+}
+
+static void keep_initial(struct cpu *c) {
+    struct cpu_initial *i = calloc(1, sizeof(*i));
+    c->initial = i;
+    cpu_get_regs(c, &i->regs);
+    cpu_get_sregs(c, &i->sregs);
+    CONTROL(c, KVM_GET_FPU, &i->fpu);
+    CONTROL(c, KVM_GET_DEBUGREGS, &i->debug);
+    CONTROL(c, KVM_GET_XCRS, &i->xcrs);
+    CONTROL(c, KVM_GET_VCPU_EVENTS, &i->events);
+}
+
+int cpu_create(struct machine *m, unsigned index) {
+    struct cpu *c = &m->cpus[index];
+    c->machine = m;
+    c->index = index;
+    c->fd = ioctl(m->vm_fd, KVM_CREATE_VCPU, index);
+    if (c->fd < 0) {
+        machine_log(m, "KVM does not create vCPU %u: %s", index, strerror(errno));
+        return -errno;
+    }
+    int error = map_run(c);
+    if (error) {
+        machine_log(m, "the run structure of vCPU %u cannot be mapped: %s", index, strerror(-error));
+        return error;
+    }
+    if (!m->hz) { // no clock of our own: the guest's TSC, which is the host's
+        int khz = ioctl(c->fd, KVM_GET_TSC_KHZ, 0);
+        m->hz = khz > 0 ? khz * 1000ull : 0;
+    }
+    error = m->hz ? cpuid_setup(c) : -ENODEV;
+    if (!m->hz)
+        machine_log(m, "KVM does not know how fast the TSC is");
+    if (error)
+        return error;
+    keep_initial(c);
+    return m->end == MACHINE_FAILED ? -EIO : 0;
+}
+
+// What INIT and power-on have in common (SDM vol. 3, "Processor State After Reset"): INIT keeps FPU,
+// XCR0 and MSRs.
+static void reset_registers(struct cpu *c) {
+    struct cpu_initial *i = c->initial;
+    struct kvm_sregs sregs = i->sregs;
+    sregs.apic_base = lapic_base(c->lapic);
+    cpu_set_regs(c, &i->regs);
+    cpu_set_sregs(c, &sregs);
+    CONTROL(c, KVM_SET_DEBUGREGS, &i->debug);
+    CONTROL(c, KVM_SET_VCPU_EVENTS, &i->events);
+    c->halted = c->nmi_pending = false;
+    c->run->request_interrupt_window = 0;
+    c->run->ready_for_interrupt_injection = 0;
+    c->run->if_flag = 0;
+}
+
+void cpu_reset(struct cpu *c) {
+    reset_registers(c);
+    CONTROL(c, KVM_SET_FPU, &c->initial->fpu);
+    CONTROL(c, KVM_SET_XCRS, &c->initial->xcrs);
+    c->init_pending = c->sipi_pending = c->access_pending = false;
+    c->waiting_for_sipi = c->index != 0;
+}
+
+void cpu_take_signals(struct cpu *c) {
+    if (c->init_pending) {
+        c->init_pending = false;
+        lapic_init_reset(c->lapic);
+        reset_registers(c);
+        c->waiting_for_sipi = c->index != 0; // the boot processor starts at the reset vector again
+    }
+    if (c->sipi_pending) {
+        c->sipi_pending = false;
+        if (!c->waiting_for_sipi)
+            return;
+        struct kvm_regs regs = c->initial->regs;
+        struct kvm_sregs sregs;
+        cpu_get_sregs(c, &sregs);
+        sregs.cs.selector = c->sipi_vector << 8;
+        sregs.cs.base = (uint64_t)c->sipi_vector << 12;
+        regs.rip = 0;
+        cpu_set_sregs(c, &sregs);
+        cpu_set_regs(c, &regs);
+        c->waiting_for_sipi = false;
+    }
+}
+
+// ---- running -----------------------------------------------------------------------------------
+bool cpu_runnable(struct cpu *c) {
+    if (c->waiting_for_sipi)
+        return false;
+    return !c->halted || c->nmi_pending || (c->run->if_flag && irq_pending(c));
+}
+
+// Host interrupts stay masked during a slice, so that exits depend on nothing but the guest and counts.
+static void set_counts(struct cpu *c, uint64_t stop_count) {
+    struct machine *m = c->machine;
+    c->chrono->control = CHRONO_STOP_AT | CHRONO_VTIME | CHRONO_MASK_IRQS;
+    if (m->cpu_count > 1) // who waits for another processor lets it run
+        c->chrono->control |= CHRONO_TRAP_PAUSE;
+    c->chrono->stop_count = stop_count;
+    c->chrono->vtime_base = m->anchor;
+    c->chrono->count = m->count;
+}
+
+int cpu_enter(struct cpu *c, uint64_t stop_count) {
+    struct machine *m = c->machine;
+    c->run->cr8 = lapic_cr8(c->lapic);
+    if (m->exact)
+        set_counts(c, stop_count);
+    else if (!c->run->immediate_exit)
+        plain_arm(m, c->run, stop_count);
+    c->access_pending = false;
+    int error = ioctl(c->fd, KVM_RUN, 0) < 0 ? -errno : 0;
+    m->count = m->exact ? c->chrono->count : plain_count();
+    lapic_set_cr8(c->lapic, c->run->cr8);
+    if (error && error != -EINTR && error != -EAGAIN)
+        machine_stop(m, MACHINE_FAILED, "KVM_RUN of vCPU %u fails: %s", c->index, strerror(-error));
+    return error == -EAGAIN ? -EINTR : error;
+}
+
+void cpu_inject(struct cpu *c, uint8_t vector) {
+    struct kvm_interrupt interrupt = {.irq = vector};
+    CONTROL(c, KVM_INTERRUPT, &interrupt);
+}
+
+void cpu_inject_nmi(struct cpu *c) {
+    CONTROL(c, KVM_NMI, NULL);
+}
