@@ -1,5 +1,6 @@
 // Instructions that C has no words for.
 #pragma once
+#include "cpu/msr.h"
 #include "lib/compiler.h"
 
 static inline void outb(uint16_t port, uint8_t v) { __asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port)); }
@@ -50,6 +51,6 @@ static inline void xsetbv(uint32_t index, uint64_t v) {
 static inline uint64_t read_rflags(void) { uint64_t v; __asm__ volatile("pushfq; pop %0" : "=r"(v)); return v; }
 static inline void irq_enable(void) { __asm__ volatile("sti" ::: "memory"); }
 static inline void irq_disable(void) { __asm__ volatile("cli" ::: "memory"); }
-static inline bool irq_enabled(void) { return read_rflags() & 0x200; }
+static inline bool irq_enabled(void) { return read_rflags() & RFLAGS_IF; }
 static inline void cpu_relax(void) { __asm__ volatile("pause" ::: "memory"); }
 static inline void invlpg(uint64_t va) { __asm__ volatile("invlpg (%0)" ::"r"(va) : "memory"); }

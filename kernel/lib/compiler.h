@@ -32,6 +32,8 @@
 #define GIB (1024ull * MIB)
 
 #define __user                 // marks pointers into user memory; only mm/uaccess.h may follow them
+#define always_inline inline __attribute__((always_inline))
+#define noinline   __attribute__((noinline))
 #define noreturn   __attribute__((noreturn))
 #define packed     __attribute__((packed))
 #define aligned_to(n) __attribute__((aligned(n)))

@@ -19,7 +19,7 @@ static inline bool local_may_sleep(void) {
 }
 #else
 static inline unsigned local_cpu(void) {
-    return this_cpu()->id;
+    return THIS_CPU->id;
 }
 // Turns interrupts off; returns whether they were on.
 static inline bool local_lock(void) {

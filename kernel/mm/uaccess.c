@@ -13,7 +13,6 @@
 #define ERROR_WRITE    2u // page-fault error code, Intel SDM vol. 3, 4.7
 #define ERROR_RESERVED 8u
 #define ERROR_FETCH    16u
-#define RFLAGS_IF      0x200u
 
 int user_copy(void *to, const void *from, size_t n);
 int user_clear(void *to, size_t n);

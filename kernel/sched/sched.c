@@ -108,15 +108,15 @@ void schedule(void) {
     load_world_state(c, next);
     // lock_depth belongs to the processor and is 2 here (irq_push and the lock), as it is for every
     // world in this place; whether interrupts were on before belongs to the world.
-    bool irq_were_on = c->irq_before_lock;
+    uint64_t flags = c->flags_before_lock;
     switch_to(&prev->saved_rsp, next->saved_rsp);
-    this_cpu()->irq_before_lock = irq_were_on; // maybe another processor now
+    this_cpu()->flags_before_lock = flags; // maybe another processor now
     finish_switch();
     irq_pop();
 }
 
 void cond_resched(void) {
-    if (unlikely(READ_ONCE(this_cpu()->need_resched)))
+    if (unlikely(READ_ONCE(THIS_CPU->need_resched)))
         schedule();
 }
 
@@ -154,9 +154,14 @@ bool world_wake(struct world *w) {
 }
 
 void world_interrupt(struct world *w) {
-    // If it runs in user mode (or in a guest) an interrupt makes it look at its signals.
-    if (!make_runnable(w, true) && READ_ONCE(w->running) && w != current)
+    // If it runs in user mode (or in a guest) an interrupt makes it look at its signals. The world that
+    // was interrupted here, or is in KVM_RUN, looks at need_resched alone before it enters the guest.
+    if (make_runnable(w, true) || !READ_ONCE(w->running))
+        return;
+    if (w != current)
         smp_reschedule(READ_ONCE(w->cpu));
+    else if (w->vcpu || this_cpu()->in_interrupt)
+        this_cpu()->need_resched = 1;
 }
 
 void world_start(struct world *w) {
@@ -183,17 +188,30 @@ noreturn void world_exit(void) {
     panic("sched: a dead world was scheduled");
 }
 
-void exit_to_user(struct trap_frame *frame) {
-    for (;;) {
-        irq_disable();
-        if (likely(!this_cpu()->need_resched && !signal_pending(current) &&
-                   !frame_needs_restart(frame)))
-            return;
+// What signal_pending() finds at the cost of a few instructions; sometimes true for nothing.
+static inline bool signal_may_be_pending(const struct world *w) {
+    const struct process *p = w->process;
+    signal_set pending = READ_ONCE(w->signals.pending) | READ_ONCE(p->pending);
+    return pending & (~w->signals.blocked | w->signals.waiting_for) || READ_ONCE(p->exec_world) ||
+           READ_ONCE(p->exiting) | READ_ONCE(p->stopping);
+}
+
+static noinline void work_before_user(struct trap_frame *frame) {
+    do {
         irq_enable();
         cond_resched();
         if (signal_pending(current) || frame_needs_restart(frame))
             signal_deliver(frame);
-    }
+        irq_disable();
+    } while (READ_ONCE(THIS_CPU->need_resched) || signal_pending(current) ||
+             frame_needs_restart(frame));
+}
+
+void exit_to_user(struct trap_frame *frame) {
+    irq_disable();
+    if (unlikely(READ_ONCE(THIS_CPU->need_resched) || signal_may_be_pending(current) ||
+                 frame_needs_restart(frame)))
+        work_before_user(frame);
 }
 
 void sched_arm(uint64_t deadline) {

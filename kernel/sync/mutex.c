@@ -54,8 +54,10 @@ void mutex_lock(struct mutex *m) {
 
 void mutex_unlock(struct mutex *m) {
     ASSERT(m->owner == current);
-    __atomic_store_n(&m->owner, NULL, __ATOMIC_RELEASE);
-    waitq_wake_one(&m->waiters, 0); // begins with a full barrier, so a waiter is seen or sees NULL
+    // A full barrier: a waiter that is not seen in the queue yet sees that the mutex is free.
+    (void)__atomic_exchange_n(&m->owner, NULL, __ATOMIC_SEQ_CST);
+    if (unlikely(!list_empty(&m->waiters.waiters)))
+        waitq_wake_one(&m->waiters, 0);
 }
 
 bool mutex_held(const struct mutex *m) {

@@ -20,34 +20,38 @@ static inline bool spin_held(const struct spinlock *l) { return l->holder; }
 #else
 static inline void spin_init(struct spinlock *l) { *l = (struct spinlock)SPINLOCK_INIT; }
 
-// Interrupts off, counted; the outermost irq_pop() restores what was.
+// Interrupts off, counted; the outermost irq_pop() restores what was. While the depth is 0 only
+// interrupt handlers, which leave it as it was, can come between its test and CLI.
 static inline void irq_push(void) {
-    bool on = irq_enabled();
-    irq_disable();
-    struct cpu *c = this_cpu();
-    if (c->lock_depth++ == 0)
-        c->irq_before_lock = on;
+    if (THIS_CPU->lock_depth == 0) {
+        uint64_t flags = read_rflags();
+        irq_disable();
+        THIS_CPU->flags_before_lock = flags;
+    }
+    __asm__ volatile("incl %0" : "+m"(THIS_CPU->lock_depth));
 }
 static inline void irq_pop(void) {
-    struct cpu *c = this_cpu();
-    ASSERT(c->lock_depth > 0);
-    if (--c->lock_depth == 0 && c->irq_before_lock)
+    bool last;
+    __asm__ volatile("decl %1" : "=@ccz"(last), "+m"(THIS_CPU->lock_depth)::"memory");
+    if (last && THIS_CPU->flags_before_lock & RFLAGS_IF)
         irq_enable();
 }
 // True when this processor holds it.
-static inline bool spin_held(const struct spinlock *l) { return READ_ONCE(l->holder) == this_cpu()->id + 1; }
+static inline bool spin_held(const struct spinlock *l) { return READ_ONCE(l->holder) == THIS_CPU->id + 1; }
+// Waits until `ticket` is served. Panics when it is this processor that holds the lock.
+void spin_wait(struct spinlock *l, uint16_t ticket);
 static inline void spin_lock(struct spinlock *l) {
     irq_push();
-    ASSERT(!spin_held(l));
     uint16_t ticket = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
-    while (__atomic_load_n(&l->serving, __ATOMIC_ACQUIRE) != ticket)
-        cpu_relax();
-    l->holder = this_cpu()->id + 1;
+    if (unlikely(__atomic_load_n(&l->serving, __ATOMIC_ACQUIRE) != ticket))
+        spin_wait(l, ticket);
+    l->holder = THIS_CPU->id + 1;
 }
 static inline void spin_unlock(struct spinlock *l) {
     ASSERT(spin_held(l));
     l->holder = 0;
-    __atomic_store_n(&l->serving, l->serving + 1, __ATOMIC_RELEASE);
+    // Only the holder writes it, so no LOCK; and on x86 every store is a release.
+    __asm__ volatile("incw %0" : "+m"(l->serving)::"memory");
     irq_pop();
 }
 #endif

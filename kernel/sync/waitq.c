@@ -29,11 +29,13 @@ void waitq_remove(struct waiter *w) {
     w->queue = NULL;
 }
 
-static void wake(struct waitq *q, uint32_t events, bool one) {
-    // Most wake-ups find nobody. The caller's change of the condition must be visible before this look.
+// Most wake-ups find nobody. The caller's change of the condition must be visible before this look.
+static inline bool nobody_waits(const struct waitq *q) {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (list_empty(&q->waiters))
-        return;
+    return list_empty(&q->waiters);
+}
+
+static void wake(struct waitq *q, uint32_t events, bool one) {
     spin_lock(&q->lock);
     struct waiter *w, *next;
     list_for_each_safe(w, next, &q->waiters, node) {
@@ -45,10 +47,12 @@ static void wake(struct waitq *q, uint32_t events, bool one) {
 }
 
 void waitq_wake(struct waitq *q, uint32_t events) {
-    wake(q, events, false);
+    if (unlikely(!nobody_waits(q)))
+        wake(q, events, false);
 }
 void waitq_wake_one(struct waitq *q, uint32_t events) {
-    wake(q, events, true);
+    if (unlikely(!nobody_waits(q)))
+        wake(q, events, true);
 }
 
 void waitq_prepare(struct waitq *q, struct waiter *w, bool interruptible) {

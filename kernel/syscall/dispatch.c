@@ -5,7 +5,6 @@
 #include "cpu/x86.h"
 #include "lib/errno.h"
 #include "lib/log.h"
-#include "mm/layout.h"
 #include "proc/process.h"
 #include "sched/world.h"
 #include "syscall/syscall.h"
@@ -31,12 +30,6 @@ static long unknown_call(struct world *w, uint64_t nr) {
     return -ENOSYS;
 }
 
-// SYSRET cannot restore a frame that a signal or execve replaced, and with a non-canonical RIP it
-// would fault in ring 0 (SDM vol. 2, "SYSRET").
-static bool sysret_possible(const struct trap_frame *f) {
-    return frame_is_syscall(f) && f->rcx == f->rip && f->r11 == f->rflags && f->rip < USER_END;
-}
-
 bool syscall_dispatch(struct trap_frame *f) {
     uint64_t nr = f->vector;
     if (likely(nr < ARRAY_SIZE(table) && table[nr]))
@@ -44,7 +37,10 @@ bool syscall_dispatch(struct trap_frame *f) {
     else
         f->rax = unknown_call(current, nr);
     exit_to_user(f);
-    return sysret_possible(f);
+    // Who changes where the frame goes (signals, execve, sigreturn) makes it one that is not a system
+    // call's any more. Otherwise RIP is what SYSCALL stored: canonical, since the last page below
+    // USER_END can not be mapped.
+    return frame_is_syscall(f);
 }
 
 void syscall_init_cpu(void) {

@@ -39,22 +39,17 @@ syscall_entry:
     call syscall_dispatch       // returns with interrupts off
     test %al, %al
     jz trap_return              // the frame was changed: only IRET restores all of it
-    pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %rbp
-    pop %rbx
+    mov 32(%rsp), %rbp          // C has kept R15 to R12 and RBX
+    add $48, %rsp
     pop %r11
     pop %r10
     pop %r9
     pop %r8
     pop %rax
-    add $8, %rsp                // rcx: holds RIP instead
+    pop %rcx                    // user RIP
     pop %rdx
     pop %rsi
     pop %rdi
-    mov 16(%rsp), %rcx          // rip (vector and error are below it)
     mov 40(%rsp), %rsp          // user's
     swapgs
     sysretq
