@@ -4,6 +4,8 @@
 #include "cpu/x86.h"
 #include "lib/errno.h"
 #include "lib/string.h"
+#include "mm/layout.h"
+#include "mm/uaccess.h"
 
 // Components: Intel SDM vol. 1, 13.1
 #define XFEATURE_X87    BIT(0)
@@ -86,18 +88,50 @@ void fpu_load(const void *area) {
         __asm__ volatile("fxrstor64 (%0)" ::"r"(area) : "memory");
 }
 
-int fpu_load_checked(void *area) {
-    // What makes XRSTOR fault: SDM vol. 1, 13.8.1; FXRSTOR: reserved bits of MXCSR.
-    const struct xsave_area *a = area;
-    if (a->mxcsr & ~mxcsr_mask)
-        return -EINVAL;
-    if (use_xsave) {
-        if ((a->header.xstate_bv & ~features) || a->header.xcomp_bv)
-            return -EINVAL;
-        for (unsigned i = 0; i < ARRAY_SIZE(a->header.reserved); i++)
-            if (a->header.reserved[i])
-                return -EINVAL;
-    }
-    fpu_load(area);
-    return 0;
+// mm/usercopy.S
+int user_xsave(void *area);
+int user_xrstor(const void *area, uint64_t components);
+int user_fxsave(void *area);
+int user_fxrstor(const void *area);
+
+static bool user_area(const void __user *area) {
+    return (uint64_t)area < USER_END && area_size <= USER_END - (uint64_t)area;
+}
+
+// Makes components initial by an area that has none of them.
+static void load_initial(uint64_t components) {
+    static const struct xsave_area nothing aligned_to(FPU_ALIGN) = {.fcw = 0x37f, .mxcsr = 0x1f80};
+    if (use_xsave)
+        __asm__ volatile("xrstor64 (%0)" ::"r"(&nothing), "a"((uint32_t)components),
+                         "d"((uint32_t)(components >> 32))
+                         : "memory");
+    else
+        fpu_load(&nothing);
+}
+
+void fpu_load_initial(void) {
+    load_initial(features);
+}
+
+int fpu_save_user(void __user *area) {
+    if (!user_area(area))
+        return -EFAULT;
+    if (!use_xsave)
+        return user_fxsave(area);
+    // XSAVE leaves the rest of its header alone, which must be zero when it is loaded.
+    int err = clear_user(&((struct xsave_area *)area)->header, sizeof(struct xsave_header));
+    return err ? err : user_xsave(area);
+}
+
+int fpu_load_user(const void __user *area, uint64_t components) {
+    int err = -EFAULT;
+    components &= features;
+    // First, because it sets MXCSR, which several components share (SDM vol. 1, 13.8.1).
+    if (features & ~components)
+        load_initial(features & ~components);
+    if (user_area(area))
+        err = use_xsave && components ? user_xrstor(area, components) : user_fxrstor(area);
+    if (err)
+        fpu_load_initial();
+    return err;
 }

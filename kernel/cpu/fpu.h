@@ -18,6 +18,10 @@ void fpu_init_area(void *area);
 // The calling processor's registers to `area` / from an area that one of these functions filled.
 void fpu_save(void *area);
 void fpu_load(const void *area);
-// As fpu_load() for contents that came from a user program: checks them, and loads nothing when they
-// would fault. `area` is kernel memory. 0 or -EINVAL.
-int fpu_load_checked(void *area);
+// The registers of a fresh program.
+void fpu_load_initial(void);
+// To and from an area in user memory, whatever it holds; may sleep to bring its pages in.
+int fpu_save_user(void __user *area); // 0 or -EFAULT
+// Loads those of `components` that are in use; the others become initial. 0: the area holds only what
+// FXSAVE writes. Returns 0, or -EFAULT (also when the contents are not valid): all is initial then.
+int fpu_load_user(const void __user *area, uint64_t components);

@@ -90,13 +90,20 @@ void *memset(void *dst, int c, size_t n) {
         }
         return dst;
     }
+    *(word64 *)d = pattern;
     *(word64 *)(d + n - 8) = pattern;
-    size_t words = (n - 1) / 8;
-    if (words <= 8) {
-        for (; words; words--, d += 8)
-            *(word64 *)d = pattern;
-    } else {
+    if (n <= 16)
+        return dst;
+    if (n > 64) {
+        size_t words = (n - 1) / 8;
         __asm__ volatile("rep stosq" : "+D"(d), "+c"(words) : "a"(pattern) : "memory");
+        return dst;
+    }
+    *(word64 *)(d + 8) = pattern;
+    *(word64 *)(d + n - 16) = pattern;
+    if (n > 32) {
+        *(word64 *)(d + 16) = *(word64 *)(d + 24) = pattern;
+        *(word64 *)(d + n - 24) = *(word64 *)(d + n - 32) = pattern;
     }
     return dst;
 }

@@ -18,6 +18,7 @@
 
     .text
     .globl user_copy, user_clear, user_copy_string, user_cmpxchg, user_load_atomic
+    .globl user_xsave, user_xrstor, user_fxsave, user_fxrstor
 
 // int user_copy(void *to, const void *from, size_t n)
 user_copy:
@@ -30,6 +31,11 @@ user_copy:
     and $7, %edx
     jz 5f
     mov %edx, %ecx
+    test $4, %dl
+    jz 2f
+6:  movsl
+    sub $4, %ecx
+    jz 5f
 2:  rep movsb
     jmp 5f
 3:  mov (%rsi), %rax
@@ -41,6 +47,7 @@ user_copy:
     FAULTS 2b, fault
     FAULTS 3b, fault
     FAULTS 4b, fault
+    FAULTS 6b, fault
 
 fault:
     ASM_CLAC
@@ -99,4 +106,43 @@ user_load_atomic:
     xor %eax, %eax
     ret
     FAULTS_ATOMIC 1b, fault
+
+// int user_xsave(void *area): all components that are in use.
+user_xsave:
+    mov $-1, %eax
+    mov %eax, %edx
+    ASM_STAC
+1:  xsave64 (%rdi)
+    ASM_CLAC
+    xor %eax, %eax
+    ret
+    FAULTS 1b, fault
+
+// int user_xrstor(const void *area, uint64_t components). Contents that are not valid are a #GP.
+user_xrstor:
+    mov %esi, %eax
+    mov %rsi, %rdx
+    shr $32, %rdx
+    ASM_STAC
+1:  xrstor64 (%rdi)
+    ASM_CLAC
+    xor %eax, %eax
+    ret
+    FAULTS 1b, fault
+
+// The same without XSAVE: int user_fxsave(void *area), int user_fxrstor(const void *area)
+user_fxsave:
+    ASM_STAC
+1:  fxsave64 (%rdi)
+    ASM_CLAC
+    xor %eax, %eax
+    ret
+    FAULTS 1b, fault
+user_fxrstor:
+    ASM_STAC
+1:  fxrstor64 (%rdi)
+    ASM_CLAC
+    xor %eax, %eax
+    ret
+    FAULTS 1b, fault
     .section .note.GNU-stack, "", @progbits

@@ -207,8 +207,7 @@ static void reset_registers(const struct exec_program *prog) {
     w->fs_base = w->gs_base = 0;
     wrmsr(MSR_FS_BASE, 0);
     wrmsr(MSR_KERNEL_GS_BASE, 0);
-    fpu_init_area(w->fpu);
-    fpu_load(w->fpu);
+    fpu_load_initial();
     irq_pop();
 }
 

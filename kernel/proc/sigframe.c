@@ -9,7 +9,6 @@
 #include "cpu/percpu.h"
 #include "cpu/trapframe.h"
 #include "lib/string.h"
-#include "mm/heap.h"
 #include "mm/layout.h"
 #include "mm/uaccess.h"
 #include "proc/process.h"
@@ -34,10 +33,8 @@ _Static_assert(offsetof(struct user_context, mcontext) == 40, "as Linux");
 _Static_assert(offsetof(struct user_context, sigmask) == 296, "as Linux");
 _Static_assert(offsetof(struct rt_frame, info) == 312, "as Linux");
 
-#define RED_ZONE           128 // below the stack pointer, belongs to the interrupted function (psABI 3.2.2)
-#define FXSAVE_SIZE        512 // legacy part of an XSAVE area (SDM vol. 1, 13.4.1)
-#define XSTATE_HEADER_SIZE 64
-#define MAGIC2_SIZE        sizeof(uint32_t)
+#define RED_ZONE    128 // below the stack pointer, belongs to the interrupted function (psABI 3.2.2)
+#define MAGIC2_SIZE sizeof(uint32_t)
 
 // What user mode may change in RFLAGS: CF PF AF ZF SF TF DF OF RF AC.
 #define RFLAGS_USER  0x50dd5ull
@@ -47,9 +44,7 @@ _Static_assert(offsetof(struct rt_frame, info) == 312, "as Linux");
 
 // Saves the live FPU state at `area` in user memory with the software header that tells its size.
 static int save_fpu(uint64_t area) {
-    struct world *w = current;
     size_t size = fpu_area_size();
-    fpu_save(w->fpu);
     struct _fpx_sw_bytes sw = {
         .magic1 = FP_XSTATE_MAGIC1,
         .extended_size = size + MAGIC2_SIZE,
@@ -57,10 +52,10 @@ static int save_fpu(uint64_t area) {
         .xstate_size = size,
     };
     uint32_t magic2 = FP_XSTATE_MAGIC2;
-    if (copy_to_user((void __user *)area, w->fpu, size) ||
+    if (fpu_save_user((void __user *)area) ||
         copy_to_user((void __user *)(area + offsetof(struct _fpstate_64, sw_reserved)), &sw,
                      sizeof(sw)) ||
-        copy_to_user((void __user *)(area + size), &magic2, sizeof(magic2)))
+        put_user(magic2, (uint32_t __user *)(area + size)))
         return -EFAULT;
     return 0;
 }
@@ -85,9 +80,11 @@ static void save_registers(struct sigcontext_64 *sc, const struct trap_frame *f)
     sc->ip = f->rip;
     sc->flags = f->rflags;
     sc->cs = (uint16_t)f->cs;
+    sc->gs = sc->fs = 0;
     sc->ss = (uint16_t)f->ss;
     sc->err = f->error;
     sc->trapno = f->vector;
+    memset(sc->reserved1, 0, sizeof(sc->reserved1));
 }
 
 static bool on_altstack(const stack_t *alt, uint64_t sp) {
@@ -119,10 +116,10 @@ int sigframe_build(struct trap_frame *f, const struct sigaction_entry *a, int si
     if (nested_on_alt && (a->flags & SA_ONSTACK) && at < (uint64_t)alt->ss_sp)
         return -EFAULT; // would run over the lower end of the alternate stack
 
-    struct rt_frame frame;
-    memset(&frame, 0, sizeof(frame));
+    struct rt_frame frame; // every byte is written below
     frame.return_address = a->restorer;
     frame.context.flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;
+    frame.context.link = 0;
     frame.context.stack = *alt;
     if (!alt->ss_size)
         frame.context.stack.ss_flags = SS_DISABLE;
@@ -157,33 +154,18 @@ int sigframe_build(struct trap_frame *f, const struct sigaction_entry *a, int si
 
 // ---- and back ---------------------------------------------------------------------------------
 
-// Loads the FPU state that the handler left at `area` (0: the initial one). It is built in memory of
-// its own: a switch of worlds while user memory is read would overwrite current->fpu.
+// Loads the FPU state that the handler left at `area` (0: the initial one).
 static int restore_fpu(uint64_t area) {
-    size_t size = fpu_area_size();
-    uint8_t *state = kmalloc(size);
-    if (!state)
-        return -ENOMEM;
-    int err = 0;
-    fpu_init_area(state);
-    if (area) {
-        struct _fpx_sw_bytes sw = {.magic1 = 0};
-        uint64_t sw_at = area + offsetof(struct _fpstate_64, sw_reserved);
-        err = copy_from_user(&sw, (void __user *)sw_at, sizeof(sw));
-        bool extended = sw.magic1 == FP_XSTATE_MAGIC1 && sw.xstate_size == size;
-        if (!err)
-            err = copy_from_user(state, (void __user *)area, extended ? size : FXSAVE_SIZE);
-        if (!err && size >= FXSAVE_SIZE + XSTATE_HEADER_SIZE) {
-            uint64_t *header = (uint64_t *)(state + FXSAVE_SIZE);
-            uint64_t components = extended ? header[0] & sw.xfeatures : 3; // 3: x87 and SSE
-            memset(header, 0, XSTATE_HEADER_SIZE);
-            header[0] = components & fpu_features();
-        }
+    struct _fpx_sw_bytes sw;
+    if (!area) {
+        fpu_load_initial();
+        return 0;
     }
-    if (!err)
-        err = fpu_load_checked(state);
-    kfree(state);
-    return err;
+    if (get_user(sw,
+                 (struct _fpx_sw_bytes __user *)(area + offsetof(struct _fpstate_64, sw_reserved))))
+        return -EFAULT;
+    bool extended = sw.magic1 == FP_XSTATE_MAGIC1 && sw.xstate_size == fpu_area_size();
+    return fpu_load_user((const void __user *)area, extended ? sw.xfeatures : 0);
 }
 
 static void restore_registers(struct trap_frame *f, const struct sigcontext_64 *sc) {
