@@ -10,7 +10,8 @@
 
 #define TRANSFER_MAX 0x7ffff000ul // of one call, as in Linux
 
-static long transfer(int fd, void *buf, size_t count, uint64_t *pos, bool write) {
+// Inline: its four callers know what `pos` and `write` are.
+static always_inline long transfer(int fd, void *buf, size_t count, uint64_t *pos, bool write) {
     struct uio u;
     struct uio_vec vec;
     struct file *f = fd_get(fd);

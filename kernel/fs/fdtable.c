@@ -218,18 +218,22 @@ int fd_install_at(struct file *f, int fd, bool cloexec) {
     return err ? err : fd;
 }
 
+static inline struct file *get_from(struct file_table *t, int fd) {
+    struct file *f = (unsigned)fd < t->size ? t->files[fd] : NULL;
+    return f ? file_get(f) : NULL;
+}
+
+static noinline struct file *get_locked(struct file_table *t, int fd) {
+    spin_lock(&t->lock);
+    struct file *f = get_from(t, fd);
+    spin_unlock(&t->lock);
+    return f;
+}
+
 struct file *fd_get(int fd) {
     struct file_table *t = current_files();
-    struct file *f = NULL;
     // Nobody else can change a private table while its only user is in here.
-    bool locked = READ_ONCE(t->refs) != 1;
-    if (locked)
-        spin_lock(&t->lock);
-    if ((unsigned)fd < t->size && (f = t->files[fd]))
-        file_get(f);
-    if (locked)
-        spin_unlock(&t->lock);
-    return f;
+    return likely(READ_ONCE(t->refs) == 1) ? get_from(t, fd) : get_locked(t, fd);
 }
 
 struct file *fd_remove(int fd) {

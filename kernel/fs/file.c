@@ -67,11 +67,6 @@ struct file *file_alloc_inode(struct inode *i, const char *name, const struct fi
     return f;
 }
 
-struct file *file_get(struct file *f) {
-    __atomic_fetch_add(&f->refs, 1, __ATOMIC_RELAXED);
-    return f;
-}
-
 static void file_free(struct file *f) {
     if (f->epoll)
         epoll_file_closed(f);
@@ -115,7 +110,8 @@ static bool pos_is_private(const struct file *f) {
 
 typedef ssize_t (*transfer_fn)(struct file *f, struct uio *u, uint64_t *pos);
 
-static ssize_t transfer(struct file *f, struct uio *u, uint64_t *pos, transfer_fn fn) {
+static always_inline ssize_t transfer(struct file *f, struct uio *u, uint64_t *pos,
+                                      transfer_fn fn) {
     if (pos) {
         if (is_stream(f))
             return -ESPIPE;

@@ -86,7 +86,10 @@ struct file *file_alloc(struct dentry *d, const struct file_ops *ops, unsigned f
 // the name, which shows as "/memfd:NAME". ERR_PTR(-ENOMEM).
 struct file *file_alloc_inode(struct inode *i, const char *name, const struct file_ops *ops,
                               unsigned flags);
-struct file *file_get(struct file *f);
+static inline struct file *file_get(struct file *f) {
+    __atomic_fetch_add(&f->refs, 1, __ATOMIC_RELAXED);
+    return f;
+}
 void file_put(struct file *f); // may sleep
 // One transfer with the checks that every read or write needs. `pos` NULL: at f->pos, which
 // advances. Bytes or -errno (-EBADF: not opened for that).

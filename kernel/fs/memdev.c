@@ -31,7 +31,7 @@ static ssize_t zero_read(struct file *f, struct uio *u, uint64_t *pos) {
         if (n < 0)
             return done ? done : n;
         done += n;
-        if (signal_pending(current))
+        if (!u->resid || signal_pending(current))
             break;
         cond_resched();
     }

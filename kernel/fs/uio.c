@@ -4,18 +4,11 @@
 #include "lib/string.h"
 #include "mm/uaccess.h"
 
-void uio_init(struct uio *u, struct uio_vec *vec, void *base, size_t len, bool kernel) {
-    vec->base = base;
-    vec->len = len;
-    u->vec = vec;
-    u->vec_count = 1;
-    u->resid = len;
-    u->kernel = kernel;
-}
-
 enum direction { OUT, IN, ZERO };
 
-static int move(struct uio *u, enum direction dir, char *buf, void *caller, size_t n) {
+// Inline, and so is transfer(): one version of both for each direction, without the tests.
+static always_inline int move(struct uio *u, enum direction dir, char *buf, void *caller,
+                              size_t n) {
     if (u->kernel) {
         if (dir == OUT)
             memcpy(caller, buf, n);
@@ -32,9 +25,17 @@ static int move(struct uio *u, enum direction dir, char *buf, void *caller, size
     return clear_user(caller, n);
 }
 
-static ssize_t transfer(struct uio *u, enum direction dir, char *buf, size_t n) {
+static always_inline ssize_t transfer(struct uio *u, enum direction dir, char *buf, size_t n) {
     size_t done = 0;
     n = MIN(n, u->resid);
+    if (likely(n <= u->vec->len && u->vec_count == 1)) { // the usual read() or write()
+        if (n && move(u, dir, buf, u->vec->base, n))
+            return -EFAULT;
+        u->vec->base = (char *)u->vec->base + n;
+        u->vec->len -= n;
+        u->resid -= n;
+        return n;
+    }
     while (done < n) {
         struct uio_vec *v = u->vec;
         size_t part = MIN(v->len, n - done);

@@ -15,7 +15,11 @@ struct uio {
 };
 
 // One buffer. `vec` is storage for the caller's stack.
-void uio_init(struct uio *u, struct uio_vec *vec, void *base, size_t len, bool kernel);
+static inline void uio_init(struct uio *u, struct uio_vec *vec, void *base, size_t len,
+                            bool kernel) {
+    *vec = (struct uio_vec){base, len};
+    *u = (struct uio){.vec = vec, .vec_count = 1, .resid = len, .kernel = kernel};
+}
 // Moves min(n, resid) bytes out of / into `buf` (kernel memory); returns the number or -EFAULT
 // when nothing could be moved. May sleep (user memory).
 ssize_t uio_write_out(struct uio *u, const void *buf, size_t n); // a read: kernel → caller

@@ -25,10 +25,6 @@ void pages_free(void *p) {
     pages_in_use--;
     free(p);
 }
-void uio_init(struct uio *u, struct uio_vec *vec, void *base, size_t len, bool kernel) {
-    *vec = (struct uio_vec){base, len};
-    *u = (struct uio){vec, 1, len, kernel};
-}
 static ssize_t move(struct uio *u, void *buf, size_t n, bool out) {
     n = MIN(n, u->resid);
     memcpy(out ? u->vec->base : buf, out ? buf : u->vec->base, n);
