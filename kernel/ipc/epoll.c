@@ -28,11 +28,16 @@ struct mutex epoll_lock = MUTEX_INIT(epoll_lock);
 
 // ---- the ready list -----------------------------------------------------------------------------
 
+// ep->ready_lock held.
+static void put_ready(struct epoll *ep, struct epoll_item *i) {
+    if (list_unlinked(&i->ready))
+        list_add_tail(&ep->ready, &i->ready);
+}
+
 static bool mark_ready(struct epoll_item *i) {
     struct epoll *ep = i->ep;
     spin_lock(&ep->ready_lock);
-    if (list_unlinked(&i->ready))
-        list_add_tail(&ep->ready, &i->ready);
+    put_ready(ep, i);
     spin_unlock(&ep->ready_lock);
     bool somebody = !list_empty(&ep->wait.waiters);
     waitq_wake(&ep->wait, EPOLLIN);
@@ -60,67 +65,80 @@ static void add_queue(struct poll_table *t, struct waitq *q) {
     waitq_add(q, w);
 }
 
-static struct epoll_item *pop_ready(struct epoll *ep, struct list_node *list) {
-    spin_lock(&ep->ready_lock);
-    struct epoll_item *i = list_first(list, struct epoll_item, ready);
-    if (i)
-        list_remove(&i->ready);
-    spin_unlock(&ep->ready_lock);
-    return i;
+static void put_back(struct epoll_item *i) {
+    spin_lock(&i->ep->ready_lock);
+    put_ready(i->ep, i);
+    spin_unlock(&i->ep->ready_lock);
 }
 
-// Moves all of `from` to the head of `to`. ep->ready_lock held.
-static void splice(struct list_node *from, struct list_node *to) {
-    while (!list_empty(from)) {
-        struct list_node *last = from->prev;
-        list_remove(last);
-        list_add_head(to, last);
-    }
+static void take_out(struct epoll_item *i) {
+    spin_lock(&i->ep->ready_lock);
+    list_remove(&i->ready);
+    spin_unlock(&i->ep->ready_lock);
 }
 
 static unsigned item_poll(struct epoll_item *i) {
     return file_poll(i->file, NULL) & i->events & ~FLAG_BITS;
 }
 
+// What to report of an item on the ready list; 0: nothing, and it is not on the list any more. An item
+// is off the list before it is asked for the last time, so that what happens then puts it on again;
+// only one that is reported as long as it is ready may stay where it is.
+static unsigned ask_ready(struct epoll_item *i, bool once, bool *taken) {
+    unsigned events = once ? 0 : item_poll(i);
+    *taken = !events;
+    if (!events) {
+        take_out(i);
+        events = item_poll(i);
+    }
+    return events;
+}
+
+// Puts the items up to `i` behind all others: those had their turn.
+static void rotate(struct epoll *ep, struct epoll_item *i) {
+    spin_lock(&ep->ready_lock);
+    list_remove(&ep->ready);
+    list_insert_after(&i->ready, &ep->ready);
+    spin_unlock(&ep->ready_lock);
+}
+
 // Reports up to `max` ready items. Their number, or -EFAULT.
+//
+// Walks the list without its lock: others only append to it, since taking off needs ep->lock as well.
+// What is appended meanwhile, perhaps something reported already, is left for the next call.
 static int collect(struct epoll *ep, struct epoll_event __user *out, int max) {
-    struct list_node list = LIST_INIT(list);
+    struct epoll_item *stays = NULL;
+    bool fault = false, again = false, last = false;
     int count = 0;
     mutex_lock(&ep->lock);
-    spin_lock(&ep->ready_lock);
-    splice(&ep->ready, &list);
-    spin_unlock(&ep->ready_lock);
-    struct epoll_item *i;
-    while (count < max && (i = pop_ready(ep, &list))) {
-        // From here a wake-up puts it on ep->ready again: what happens after item_poll() is kept.
-        struct epoll_event e = {.events = item_poll(i), .data = i->data};
+    const struct list_node *end = READ_ONCE(ep->ready.prev);
+    struct list_node *n = READ_ONCE(ep->ready.next), *next;
+    for (; n != &ep->ready && !last; n = next) {
+        struct epoll_item *i = list_entry(n, struct epoll_item, ready);
+        bool once = i->events & (EPOLLET | EPOLLONESHOT), taken;
+        last = n == end;
+        next = READ_ONCE(n->next);
+        struct epoll_event e = {.events = ask_ready(i, once, &taken), .data = i->data};
+        if (!taken)
+            stays = i;
         if (!e.events)
             continue;
-        bool fault = copy_to_user(&out[count], &e, sizeof(e));
-        if (!fault) {
-            count++;
-            if (i->events & EPOLLONESHOT)
-                i->events &= FLAG_BITS;
+        fault = copy_to_user(&out[count], &e, sizeof(e));
+        if (taken && (fault || !once)) {
+            put_back(i);
+            again = true;
+        } else if (taken && i->events & EPOLLONESHOT) {
+            i->events &= FLAG_BITS;
         }
-        if (fault || !(i->events & (EPOLLET | EPOLLONESHOT))) {
-            spin_lock(&ep->ready_lock);
-            if (list_unlinked(&i->ready))
-                list_add_tail(&ep->ready, &i->ready);
-            spin_unlock(&ep->ready_lock);
-        }
-        if (fault) {
-            count = count ? count : -EFAULT;
+        if (fault || ++count == max)
             break;
-        }
     }
-    spin_lock(&ep->ready_lock);
-    splice(&list, &ep->ready);
-    spin_unlock(&ep->ready_lock);
+    if (stays && !last)
+        rotate(ep, stays);
     mutex_unlock(&ep->lock);
-    // Who slept on while the list was in our hands. For watchers of the set nothing has changed.
-    if (!list_empty(&ep->ready))
+    if (again) // who slept on meanwhile; for watchers of the set nothing has changed
         waitq_wake(&ep->wait, SLEEPERS_ONLY);
-    return count;
+    return fault && !count ? -EFAULT : count;
 }
 
 // Is anything ready? Drops from the list what no longer is.
@@ -131,18 +149,15 @@ static unsigned epoll_poll(struct file *f, struct poll_table *t) {
         return 0;
     unsigned events = 0;
     mutex_lock(&ep->lock);
-    struct epoll_item *i;
-    while (!events && (i = pop_ready(ep, &ep->ready))) {
-        if (!item_poll(i))
-            continue;
-        events = POLLIN | POLLRDNORM;
-        spin_lock(&ep->ready_lock);
-        if (list_unlinked(&i->ready))
-            list_add_head(&ep->ready, &i->ready);
-        spin_unlock(&ep->ready_lock);
+    while (!events && !list_empty(&ep->ready)) {
+        struct epoll_item *i = list_first(&ep->ready, struct epoll_item, ready);
+        bool taken;
+        events = ask_ready(i, false, &taken);
+        if (events && taken)
+            put_back(i);
     }
     mutex_unlock(&ep->lock);
-    return events;
+    return events ? POLLIN | POLLRDNORM : 0;
 }
 
 // ---- the set ------------------------------------------------------------------------------------

@@ -88,10 +88,6 @@ static void poller_finish(struct poller *p) {
     }
 }
 
-unsigned file_poll(struct file *f, struct poll_table *t) {
-    return f->ops->poll ? f->ops->poll(f, t) : POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM;
-}
-
 static unsigned ask(struct poller *p, struct pollfd *e, bool leave_waiter) {
     if (e->fd < 0)
         return 0;

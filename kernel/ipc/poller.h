@@ -7,4 +7,6 @@
 // no limit), -ERESTARTSYS when a signal came first, -ENOMEM.
 int poller_wait(struct pollfd *fds, unsigned count, uint64_t deadline);
 // The events that hold now; t as for ops->poll.
-unsigned file_poll(struct file *f, struct poll_table *t);
+static inline unsigned file_poll(struct file *f, struct poll_table *t) {
+    return f->ops->poll ? f->ops->poll(f, t) : POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM;
+}

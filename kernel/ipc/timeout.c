@@ -11,10 +11,6 @@ uint64_t deadline_after_ns(uint64_t ns) {
     return ns > UINT64_MAX - now ? UINT64_MAX : now + ns;
 }
 
-uint64_t deadline_after_ms(int ms) {
-    return ms < 0 ? UINT64_MAX : deadline_after_ns((uint64_t)ms * 1000000);
-}
-
 int timespec_to_ns(const struct __kernel_timespec *ts, uint64_t *ns) {
     if (ts->tv_sec < 0 || (uint64_t)ts->tv_nsec >= NSEC_PER_SEC)
         return -EINVAL;

@@ -5,7 +5,9 @@
 
 // Monotonic deadlines; UINT64_MAX: none, 0: do not wait at all. Saturating.
 uint64_t deadline_after_ns(uint64_t ns);
-uint64_t deadline_after_ms(int ms); // negative: none
+static inline uint64_t deadline_after_ms(int ms) { // negative: none
+    return ms < 0 ? UINT64_MAX : deadline_after_ns((uint64_t)ms * 1000000);
+}
 // *deadline from a relative struct timespec (NULL: none). 0, -EFAULT or -EINVAL.
 int deadline_from_timespec(const struct __kernel_timespec __user *ts, uint64_t *deadline);
 int deadline_from_timeval(const struct __kernel_old_timeval __user *tv, uint64_t *deadline);

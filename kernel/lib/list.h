@@ -18,7 +18,7 @@ static inline void list_insert_after(struct list_node *at, struct list_node *n) 
     n->prev = at;
     n->next = at->next;
     at->next->prev = n;
-    at->next = n;
+    __atomic_store_n(&at->next, n, __ATOMIC_RELEASE); // last: epoll walks forwards without the lock
 }
 static inline void list_add_head(struct list_node *head, struct list_node *n) {
     list_insert_after(head, n);

@@ -66,8 +66,8 @@ int waitq_sleep(struct waiter *w, bool interruptible, uint64_t deadline) {
 void waitq_finish(struct waiter *w) {
     (void)w;
 }
-uint64_t deadline_after_ms(int ms) {
-    return ms;
+uint64_t deadline_after_ns(uint64_t ns) {
+    return ns;
 }
 int deadline_from_timespec(const struct __kernel_timespec *ts, uint64_t *deadline) {
     return (void)ts, *deadline = 0, 0;
@@ -85,9 +85,6 @@ int copy_to_user(void *dst, const void *src, size_t n) {
 int copy_from_user(void *dst, const void *src, size_t n) {
     memcpy(dst, src, n);
     return 0;
-}
-unsigned file_poll(struct file *f, struct poll_table *t) {
-    return f->ops->poll(f, t);
 }
 int64_t file_no_seek(struct file *f, int64_t offset, int whence) {
     return (void)f, (void)offset, (void)whence, -ESPIPE;
