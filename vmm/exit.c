@@ -91,12 +91,23 @@ static int port(struct vcpu *v, const struct vm_exit *e) {
 static int memory(struct vcpu *v, const struct vm_exit *e) {
     unsigned access = (e->memory.write ? ACCESS_WRITE : 0) | (e->memory.execute ? ACCESS_EXEC : 0) |
                       (e->memory.read ? ACCESS_READ : 0);
+    // A device's page is asked for again and again; no lock is needed as long as no slot changed.
+    uint64_t page = e->memory.gpa | (PAGE_SIZE - 1);
+    uint64_t changes = __atomic_load_n(&v->vm->slot_changes, __ATOMIC_ACQUIRE);
+    if (v->device_page == page && v->device_changes == changes)
+        return emulate_mmio(v, e);
     int r = stage2_fault(v->vm->stage2, e->memory.gpa, access);
     if (likely(r == 0))
         return GO_ON;
     if (r < 0)
         return r;
-    return r == 2 ? watch_hit(v, e) : emulate_mmio(v, e);
+    if (r == 2)
+        return watch_hit(v, e);
+    if (r == 1) {
+        v->device_page = page;
+        v->device_changes = changes;
+    }
+    return emulate_mmio(v, e);
 }
 
 // ---- instructions --------------------------------------------------------------------------------

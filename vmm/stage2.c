@@ -11,7 +11,7 @@
 
 #define AROUND 16 // pages mapped at once where the host has them present
 
-enum { MAPPED = 0, NO_MEMORY_THERE = 1, DENIED = 2, NOT_PRESENT = 3 };
+enum { MAPPED = 0, NO_MEMORY_THERE = 1, DENIED = 2, READ_ONLY = 3, NOT_PRESENT = 4 };
 
 // The slot that contains gpa; s->lock held.
 static struct memory_slot *find_slot(struct stage2 *s, uint64_t gpa) {
@@ -39,145 +39,143 @@ struct fill {
     struct memory_slot *slot;
     uint64_t gpa, hva; // of the page that faulted
     unsigned access;
-    unsigned denied;       // ACCESS_* that watches take away
-    struct frame *shadow;  // shown to fetches instead
-    unsigned first, n, at; // window: pages from the page `first` on; the faulting one is the at-th
-    uint64_t host[AROUND];
-    uint64_t host_size;
+    bool alone;             // no neighbours
+    unsigned denied;        // ACCESS_* that watches take away
+    struct frame *shadow;   // shown to fetches instead
+    struct space_view host; // what the process has there
 };
 
-// The pages around, in the same table here and there.
-static void choose_window(struct fill *f) {
-    uint64_t back = MIN(f->gpa & (AROUND * PAGE_SIZE - 1), f->gpa - f->slot->gpa);
-    back = MIN(back, f->hva & (LARGE_PAGE_SIZE - 1));
-    uint64_t ahead = MIN(AROUND * PAGE_SIZE - (f->gpa & (AROUND * PAGE_SIZE - 1)),
-                         f->slot->gpa + f->slot->size - f->gpa);
-    ahead = MIN(ahead, LARGE_PAGE_SIZE - (f->hva & (LARGE_PAGE_SIZE - 1)));
-    f->at = back >> PAGE_SHIFT;
-    f->n = f->at + (ahead >> PAGE_SHIFT);
+static inline bool slot_covers(const struct memory_slot *slot, uint64_t gpa, uint64_t size) {
+    return gpa >= slot->gpa && gpa + size <= slot->gpa + slot->size;
 }
 
-// What the debugger wants of these pages; if anything, only one page is mapped.
+// What the debugger wants of these pages; if anything, the page is mapped alone.
 static void apply_debugger(struct stage2 *s, struct fill *f) {
-    uint64_t start = f->gpa - f->at * PAGE_SIZE, size = f->n * PAGE_SIZE;
+    uint64_t start = ROUND_DOWN(f->gpa, AROUND * PAGE_SIZE), size = AROUND * PAGE_SIZE;
     if (!watch_denied(s->vm, start, size) && !breakpoint_in(s->vm, start, size))
         return;
     f->denied = watch_denied(s->vm, f->gpa, PAGE_SIZE);
     f->shadow = breakpoint_shadow(s->vm, f->gpa);
-    f->at = 0;
-    f->n = 1;
+    f->alone = true;
 }
 
 // Whether the 2 MB around may be one entry.
 static bool large_possible(const struct stage2 *s, const struct fill *f) {
     uint64_t start = ROUND_DOWN(f->gpa, LARGE_PAGE_SIZE);
-    return f->host_size == LARGE_PAGE_SIZE && !f->slot->dirty &&
-           !((f->gpa ^ f->hva) & (LARGE_PAGE_SIZE - 1)) && start >= f->slot->gpa &&
-           start + LARGE_PAGE_SIZE <= f->slot->gpa + f->slot->size &&
+    return !f->slot->dirty && !((f->gpa ^ f->hva) & (LARGE_PAGE_SIZE - 1)) &&
+           slot_covers(f->slot, start, LARGE_PAGE_SIZE) &&
            (likely(!s->vm->debugged) || (!watch_denied(s->vm, start, LARGE_PAGE_SIZE) &&
                                          !breakpoint_in(s->vm, start, LARGE_PAGE_SIZE)));
 }
 
-// Whether pages of the slot may be writable without a write: not when only that tells what is dirty.
-static inline bool write_early(const struct stage2 *s, const struct fill *f) {
-    return !(f->slot->flags & KVM_MEM_READONLY) && (s->dirty || !f->slot->dirty);
+// What pages of the slot allow if the process may write to them. Where only write faults tell what is
+// dirty, a logged page becomes writable by a write alone.
+static inline unsigned slot_rights(const struct stage2 *s, const struct fill *f, bool written) {
+    bool write = !(f->slot->flags & KVM_MEM_READONLY) && (written || s->dirty || !f->slot->dirty);
+    return ACCESS_READ | ACCESS_EXEC | (write ? ACCESS_WRITE : 0);
 }
 
 static int fill_large(struct stage2 *s, const struct fill *f) {
-    uint64_t host = f->host[f->at];
-    unsigned rights = ACCESS_READ | ACCESS_EXEC;
-    if (host & PTE_WRITE && write_early(s, f))
-        rights |= ACCESS_WRITE;
-    uint64_t *e = stage2_descend(s, f->gpa, 2, f->access & ACCESS_WRITE);
+    bool write = f->access & ACCESS_WRITE;
+    uint64_t *e = stage2_descend(s, f->gpa, 2, write);
     if (!e)
         return -ENOMEM;
-    uint64_t old = *e;
-    uint64_t new = s->format->make(host & PTE_ADDR & ~(LARGE_PAGE_SIZE - 1), 2, rights, true,
-                                   false);
-    if (old & s->format->present && old & s->format->large)
+    unsigned rights = slot_rights(s, f, write) & (f->host.entry & PTE_WRITE ? ~0u : ~ACCESS_WRITE);
+    uint64_t old = *e, new = s->large[rights];
+    new |= f->host.entry &PTE_ADDR & ~(LARGE_PAGE_SIZE - 1);
+    bool table = old & s->format->present && !(old & s->format->large);
+    if (!table)
         new |= old &(s->format->accessed | s->dirty);
     WRITE_ONCE(*e, new);
-    if (old & s->format->present && !(old & s->format->large))
+    if (table)
         stage2_drop_table(s, old, 2);
     return MAPPED;
 }
 
-// The page that a breakpoint is in: fetches see the shadow, all else faults.
+// The page that a breakpoint is in: fetches see the copy, all else faults.
 static int fill_shadow(struct stage2 *s, const struct fill *f) {
     uint64_t *e = stage2_descend(s, f->gpa, 1, false);
     if (!e)
         return -ENOMEM;
     if (f->access != ACCESS_EXEC || f->denied & ACCESS_EXEC)
         return DENIED;
-    breakpoint_refresh(s->vm, f->gpa, phys_to_virt(f->host[0] & PTE_ADDR));
-    WRITE_ONCE(*e, s->format->make(frame_phys(f->shadow), 1, ACCESS_EXEC, true, false));
+    breakpoint_refresh(s->vm, f->gpa, phys_to_virt(f->host.entry & PTE_ADDR));
+    WRITE_ONCE(*e, s->small[ACCESS_EXEC] | frame_phys(f->shadow));
     return MAPPED;
 }
 
+// Maps what is present of the pages around, in the same table here and in the process. e: the entry of
+// the page that faulted.
 static void fill_neighbours(struct stage2 *s, const struct fill *f, uint64_t *e) {
-    uint64_t present = s->format->present;
-    uint64_t bits = s->format->make(0, 1, ACCESS_READ | ACCESS_EXEC, true, false);
-    uint64_t write = write_early(s, f) ? s->format->write : 0;
-    for (unsigned i = 0; i < f->n; i++) {
-        uint64_t host = f->host[i];
-        if (!(e[i] & present) && host)
-            WRITE_ONCE(e[i], (host & PTE_ADDR) | bits | (host & PTE_WRITE ? write : 0));
+    uint64_t in_window = f->gpa & (AROUND - 1) * PAGE_SIZE,
+             in_table = f->hva & (LARGE_PAGE_SIZE - 1);
+    uint64_t back = MIN(MIN(in_window, in_table), f->gpa - f->slot->gpa);
+    uint64_t ahead = MIN(MIN(AROUND * PAGE_SIZE - in_window, LARGE_PAGE_SIZE - in_table),
+                         f->slot->gpa + f->slot->size - f->gpa);
+    uint64_t present = s->format->present, mask = f->host.mask;
+    uint64_t writable = s->small[slot_rights(s, f, false)];
+    uint64_t readable = s->small[ACCESS_READ | ACCESS_EXEC];
+    uint64_t *end = e + (ahead >> PAGE_SHIFT);
+    const uint64_t *host = f->host.entries - (back >> PAGE_SHIFT);
+    for (e -= back >> PAGE_SHIFT; e < end; e++, host++) {
+        uint64_t h = *host & mask;
+        if (!(*e & present) && h & PTE_PRESENT)
+            WRITE_ONCE(*e, (h & PTE_ADDR) | (h & PTE_WRITE ? writable : readable));
     }
 }
 
 static int fill_small(struct stage2 *s, const struct fill *f) {
     bool write = f->access & ACCESS_WRITE;
-    uint64_t host = f->host[f->at], *e = stage2_descend(s, f->gpa, 1, write);
+    uint64_t host = f->host.entry, *e = stage2_descend(s, f->gpa, 1, write);
     if (!e)
         return -ENOMEM;
-    unsigned rights = ACCESS_READ | ACCESS_EXEC;
-    if (host & PTE_WRITE && (write || write_early(s, f)) && !(f->slot->flags & KVM_MEM_READONLY))
-        rights |= ACCESS_WRITE;
-    rights &= ~f->denied;
     if (unlikely(f->access & f->denied))
         return DENIED;
-    if (write && f->slot->dirty && !s->dirty)
+    if (unlikely(write && f->slot->dirty && !s->dirty))
         slot_set_dirty(f->slot, f->gpa);
-    uint64_t old = *e;
-    uint64_t new = s->format->make(host & PTE_ADDR, 1, rights, true, false);
+    unsigned rights = slot_rights(s, f, write) & (host & PTE_WRITE ? ~0u : ~ACCESS_WRITE);
+    uint64_t old = *e, new = s->small[rights & ~f->denied] | (host & PTE_ADDR);
     if (old & s->format->present) {
         ASSERT((old & s->format->address) == (host & PTE_ADDR));
         new |= old &(s->format->accessed | s->dirty);
     }
     WRITE_ONCE(*e, new);
-    if (f->n > 1)
-        fill_neighbours(s, f, e - f->at);
+    if (!f->alone && f->host.entries)
+        fill_neighbours(s, f, e);
     return MAPPED;
 }
 
-// One attempt with what the host's page tables hold now. *hva: of the page.
-static int map_present(struct stage2 *s, uint64_t gpa, unsigned access, uint64_t *hva) {
-    struct fill f = {.gpa = ROUND_DOWN(gpa, PAGE_SIZE), .access = access};
+static int fill(struct stage2 *s, struct fill *f) {
+    if (unlikely(s->vm->debugged))
+        apply_debugger(s, f);
+    if (unlikely(f->shadow))
+        return fill_shadow(s, f);
+    if (f->host.size == LARGE_PAGE_SIZE && large_possible(s, f))
+        return fill_large(s, f);
+    return fill_small(s, f);
+}
+
+// One attempt with what the process's page tables hold now, which do not change meanwhile. alone: the
+// neighbours are known to be of no use. *hva: of the page.
+static int map_present(struct stage2 *s, uint64_t gpa, unsigned access, bool alone, uint64_t *hva) {
+    struct fill f = {.gpa = ROUND_DOWN(gpa, PAGE_SIZE), .access = access, .alone = alone};
+    bool write = access & ACCESS_WRITE, flush = false;
+    int r;
     spin_lock(&tables_lock);
     spin_lock(&s->lock);
     f.slot = find_slot(s, gpa);
-    if (unlikely(!f.slot || (access & ACCESS_WRITE && f.slot->flags & KVM_MEM_READONLY))) {
-        spin_unlock(&s->lock);
-        spin_unlock(&tables_lock);
-        return NO_MEMORY_THERE;
+    if (unlikely(!f.slot)) {
+        r = NO_MEMORY_THERE;
+    } else if (unlikely(write && f.slot->flags & KVM_MEM_READONLY)) {
+        r = READ_ONLY;
+    } else {
+        *hva = f.hva = f.slot->hva + (f.gpa - f.slot->gpa);
+        bool there = space_peek(s->vm->space, f.hva, &f.host);
+        r = there && (!write || f.host.entry & PTE_WRITE) ? fill(s, &f) : NOT_PRESENT;
+        flush = s->flush_due;
     }
-    *hva = f.hva = f.slot->hva + (f.gpa - f.slot->gpa);
-    choose_window(&f);
-    if (unlikely(s->vm->debugged))
-        apply_debugger(s, &f);
-    f.host_size = space_peek(s->vm->space, f.hva - f.at * PAGE_SIZE, f.n, f.host);
-    spin_unlock(&tables_lock); // whoever changes the tables now waits for s->lock in our notifier
-    int r;
-    if (!f.host[f.at] || (access & ACCESS_WRITE && !(f.host[f.at] & PTE_WRITE)))
-        r = NOT_PRESENT;
-    else if (unlikely(f.shadow))
-        r = fill_shadow(s, &f);
-    else if (f.host_size == LARGE_PAGE_SIZE && large_possible(s, &f))
-        r = fill_large(s, &f);
-    else
-        r = fill_small(s, &f);
-    bool flush = s->flush_due;
     spin_unlock(&s->lock);
+    spin_unlock(&tables_lock);
     if (unlikely(flush))
         stage2_flush(s);
     return r;
@@ -193,9 +191,9 @@ static int make_room(void) {
 }
 
 int stage2_fault(struct stage2 *s, uint64_t gpa, unsigned access) {
-    for (;;) {
-        uint64_t hva;
-        int r = map_present(s, gpa, access, &hva);
+    for (bool alone = false;; alone = true) {
+        uint64_t hva = 0;
+        int r = map_present(s, gpa, access, alone, &hva);
         if (r == -ENOMEM)
             r = make_room();
         else if (r == NOT_PRESENT)
@@ -285,6 +283,10 @@ struct stage2 *stage2_create(struct vm *vm) {
     s->vm = vm;
     s->format = vmm_vendor->stage2;
     s->dirty = vmm_vendor->has(ABILITY_DIRTY_BITS) ? s->format->dirty : 0;
+    for (unsigned rights = 0; rights < ARRAY_SIZE(s->small); rights++) {
+        s->small[rights] = s->format->make(0, 1, rights, true, false);
+        s->large[rights] = s->format->make(0, 2, rights, true, false);
+    }
     s->root = frame_phys(root);
     s->top = frame_virt(root);
     spin_init(&s->lock);

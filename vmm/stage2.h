@@ -1,10 +1,11 @@
 // Second-level page tables of a VM (EPT): guest-physical to host-physical. They are a cache of the
 // process's own page tables, filled at faults and invalidated through space_notifier.
 //
-// An entry holds no reference to its frame. Why it never outlives it: entries are made with the host's
-// tables_lock held until the stage2's lock is taken, so no change of the host's tables comes between
-// looking and filling; whoever takes a frame out of these tables first calls our invalidate() under
-// tables_lock, and then, before the frame is dropped, our flush().
+// An entry holds no reference to its frame. Why it never outlives it: entries are made from what the
+// process's tables hold with tables_lock held, so no change comes between looking and filling (which is
+// why there is no counter of invalidations to check, as in KVM's mmu_notifier_retry); whoever takes a
+// frame out of these tables first calls our invalidate() under tables_lock, and then, before the frame is
+// dropped, our flush().
 //
 // Locks: a spin lock of each stage2, taken after tables_lock, covers the tables. The VM's slots, watches
 // and breakpoints change with vm->lock and this lock held, so either is enough to look at them.
@@ -20,9 +21,9 @@ void stage2_free(struct stage2 *s);
 paddr_t stage2_root(const struct stage2 *s);
 
 // A guest access faulted: maps the page (and neighbours that are present, and 2 MB where slot and host
-// mapping allow). 0: run again; 1: no memory there (MMIO) or a write to a read-only slot; 2: a watch
-// or a breakpoint denies it (watch_hit()); -EFAULT, -ENOMEM: host errors. Called in the VM's process,
-// no lock held; may sleep.
+// mapping allow). 0: run again; 1: no memory there (MMIO); 2: a watch or a breakpoint denies it
+// (watch_hit()); 3: a write to a read-only slot (MMIO, too); -EFAULT, -ENOMEM: host errors. Called in the
+// VM's process, no lock held; may sleep.
 int stage2_fault(struct stage2 *s, uint64_t gpa, unsigned access);
 // Removes all translations of a guest-physical range. May sleep.
 void stage2_unmap(struct stage2 *s, uint64_t gpa, uint64_t size);

@@ -46,12 +46,19 @@ static void push_protection(struct stage2 *s, uint64_t *e) {
 }
 
 uint64_t *stage2_descend(struct stage2 *s, uint64_t gpa, unsigned level, bool write) {
+    if (likely(s->near && gpa >> 21 == s->near_index && level == 1))
+        return &s->near[table_index(gpa, 1)];
     const struct stage2_format *f = s->format;
     uint64_t *table = s->top;
     for (unsigned l = STAGE2_TOP;; l--) {
         uint64_t *e = &table[table_index(gpa, l)];
-        if (l == level)
+        if (l == level) {
+            if (write && level == 1) {
+                s->near_index = gpa >> 21;
+                s->near = table;
+            }
             return e;
+        }
         if (unlikely(!(*e & f->present))) {
             struct frame *child = table_alloc();
             if (!child)
@@ -92,6 +99,7 @@ uint64_t *stage2_small_entry(const struct stage2 *s, uint64_t gpa) {
 }
 
 static inline void doom(struct stage2 *s, struct frame *table) {
+    s->near = NULL;
     list_add_tail(&s->doomed, &table->node);
     s->flush_due = true;
 }
@@ -156,6 +164,7 @@ void stage2_zap(struct stage2 *s, uint64_t start, uint64_t end, struct memory_sl
 
 void stage2_clear_write(struct stage2 *s) {
     ASSERT(spin_held(&s->lock));
+    s->near = NULL;
     for (unsigned i = 0; i < s->top_end; i++) {
         if (!(s->top[i] & s->format->write))
             continue;

@@ -11,12 +11,16 @@ struct stage2 {
     struct vm *vm;
     const struct stage2_format *format;
     paddr_t root;
-    uint64_t *top;  // the root table
-    uint64_t dirty; // the D bit, or 0 where the processor has none
+    uint64_t small[8], large[8]; // leaf entries by rights, without address
+    uint64_t *top;               // the root table
+    uint64_t dirty;              // the D bit, or 0 where the processor has none
     struct spinlock lock;
     struct mutex flush_lock; // held during a flush; taken without the other
     bool flush_due;          // something that processors may have cached was taken away
     struct list_node doomed; // tables to be freed after that flush
+    // The last-level table that the last walk for a write ended in, whose path allows writing: covers
+    // gpa >> 21 == near_index. Forgotten when a table goes or protection comes.
+    uint64_t near_index, *near;
     unsigned top_end;        // entries of the root from here on were never used
     struct memory_slot *recent;
 };

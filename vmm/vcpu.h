@@ -113,6 +113,7 @@ struct vcpu {
     } pending;
     struct emulation *emulation;     // (V) instruction in progress for multi-part MMIO and string I/O
     struct wake_source *wake; // (V) CHRONO_SET_WAKE_FD (wake.c)
+    uint64_t device_page, device_changes; // (V) last byte of a page without memory, and slot_changes then
     bool step_over;         // (V) a watched page is open to it for one instruction (watch.c)
     bool wake_requested;    // (A) makes KVM_RUN return -EINTR
     bool in_guest_mode;     // (V) between enter_guest_mode() and leave_guest_mode() (run.c)

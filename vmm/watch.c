@@ -214,6 +214,7 @@ void watch_lift(struct vcpu *v, uint64_t gpa) {
     spin_unlock(&s->lock);
     stage2_flush(s);
     v->step_over = true;
+    v->attention = true;
 }
 
 void watch_close(struct vcpu *v) {

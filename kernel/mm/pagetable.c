@@ -90,12 +90,13 @@ static inline uint64_t *table_at(uint64_t entry) {
     return phys_to_virt(entry & PTE_ADDR);
 }
 
-uint64_t *pt_pde(struct space *s, uint64_t va, bool create) {
+// pt_pde() where upper tables may be missing.
+static uint64_t *create_pde(struct space *s, uint64_t va) {
     uint64_t *table = phys_to_virt(s->root);
     for (unsigned level = 4; level > 2; level--) {
         uint64_t *entry = &table[table_index(va, level)];
         if (unlikely(!*entry)) {
-            struct frame *f = create ? table_alloc(s, ROUND_DOWN(va, level_size(level))) : NULL;
+            struct frame *f = table_alloc(s, ROUND_DOWN(va, level_size(level)));
             if (!f)
                 return NULL;
             *entry = frame_phys(f) | LINK;
@@ -104,6 +105,15 @@ uint64_t *pt_pde(struct space *s, uint64_t va, bool create) {
         table = table_at(*entry);
     }
     return &table[table_index(va, 2)];
+}
+
+uint64_t *pt_pde(struct space *s, uint64_t va, bool create) {
+    const uint64_t *root = phys_to_virt(s->root);
+    uint64_t e4 = root[table_index(va, 4)];
+    uint64_t e3 = likely(e4) ? table_at(e4)[table_index(va, 3)] : 0;
+    if (likely(e3))
+        return &table_at(e3)[table_index(va, 2)];
+    return create ? create_pde(s, va) : NULL;
 }
 
 uint64_t *pt_next(struct space *s, uint64_t *va, uint64_t end) {

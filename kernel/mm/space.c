@@ -328,20 +328,21 @@ static bool lookup(struct space *s, uint64_t addr, unsigned access, struct frame
     return found;
 }
 
-uint64_t space_peek(struct space *s, uint64_t addr, unsigned n, uint64_t *entries) {
+bool space_peek(struct space *s, uint64_t addr, struct space_view *view) {
     const uint64_t *pde = pt_pde(s, addr, false);
     uint64_t e = pde ? *pde : 0;
-    if (e & PTE_LARGE && e & PTE_PRESENT) {
-        e = (e & ~PTE_LARGE) + (addr & (LARGE_PAGE_SIZE - PAGE_SIZE));
-        for (unsigned i = 0; i < n; i++, e += PAGE_SIZE)
-            entries[i] = e;
-        return LARGE_PAGE_SIZE;
+    if (pde_is_table(e)) {
+        view->size = PAGE_SIZE;
+        view->mask = e & PTE_WRITE ? ~0ull : ~PTE_WRITE;
+        view->entries = pt_entry(&e, addr);
+        e = *view->entries & view->mask;
+    } else {
+        view->size = LARGE_PAGE_SIZE;
+        view->entries = NULL;
+        e = e ? (e & ~PTE_LARGE) + (addr & (LARGE_PAGE_SIZE - PAGE_SIZE)) : 0;
     }
-    const uint64_t *from = pde_is_table(e) ? pt_entry(&e, addr) : NULL;
-    uint64_t mask = e & PTE_WRITE ? ~0ull : ~PTE_WRITE;
-    for (unsigned i = 0; i < n; i++)
-        entries[i] = from && from[i] & PTE_PRESENT ? from[i] & mask : 0;
-    return PAGE_SIZE;
+    view->entry = e & PTE_PRESENT ? e : 0;
+    return view->entry;
 }
 
 int space_get_frame(struct space *s, uint64_t addr, unsigned access, struct frame **frame,

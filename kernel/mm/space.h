@@ -110,12 +110,18 @@ int space_fault(struct space *s, uint64_t addr, unsigned access);
 // the mapping's size (PAGE_SIZE or LARGE_PAGE_SIZE). For the VMM and futexes on shared memory.
 int space_get_frame(struct space *s, uint64_t addr, unsigned access, struct frame **frame,
                     bool *writable, uint64_t *size);
-// What the page tables hold now for the n pages from addr, which lie in the same aligned 2 MB below
-// USER_END: entries as in mm/pte.h for 4 KB pages, with PTE_WRITE only where the processor would let a
-// write pass; 0: nothing that may be touched. Nothing is faulted in and no reference is taken: the frames
-// are safe until tables_lock is let go, and as long as the caller's notifier has not been told otherwise.
-// Returns the size of the mapping of addr. tables_lock (mm/rmap.h) held; s in use. For the VMM.
-uint64_t space_peek(struct space *s, uint64_t addr, unsigned n, uint64_t *entries);
+// What the page tables hold now for an address. Entries are as in mm/pte.h for 4 KB pages; 0: nothing
+// that may be touched.
+struct space_view {
+    uint64_t entry;          // of the page at addr, with PTE_WRITE only if all levels allow writing
+    uint64_t size;           // of the mapping: PAGE_SIZE or LARGE_PAGE_SIZE
+    const uint64_t *entries; // in the table of this one entry (NULL: 2 MB page): neighbours may be read
+    uint64_t mask;           // to be applied to these
+};
+// Looks without faulting anything in and without taking references. True: there is a page. addr below
+// USER_END, s in use. tables_lock (mm/rmap.h) held; the view and its frames are good until it is let
+// go, and the frames as long as the caller's notifier has not been told otherwise. For the VMM.
+bool space_peek(struct space *s, uint64_t addr, struct space_view *view);
 // The region that contains addr, or NULL. Lock held.
 struct region *space_find(struct space *s, uint64_t addr);
 // Fills in the list members; the three operations are set by the caller. Both may sleep.
