@@ -65,6 +65,8 @@ static int add_range(struct msr_filter *f, const struct kvm_msr_filter_range *us
 static void replace(struct vm *vm, struct msr_filter *f) {
     unsigned n = READ_ONCE(vm->vcpu_count);
     for (unsigned i = 0; i < n; i++) {
+        if (mutex_trylock(&vm->vcpus[i]->lock))
+            continue;
         vcpu_kick(vm->vcpus[i]);
         mutex_lock(&vm->vcpus[i]->lock);
     }

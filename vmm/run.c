@@ -257,8 +257,8 @@ static int complete(struct vcpu *v) {
 }
 
 static int run(struct vcpu *v) {
-    if (v->complete) {
-        v->skipped = false; // if it is set then, settle() sees a step
+    v->skipped = false;
+    if (v->complete) { // if it skips the instruction, settle() sees that as a step
         int r = complete(v);
         if (r != GO_ON)
             return r;
