@@ -30,12 +30,12 @@ user_copy:
 1:  rep movsq
     and $7, %edx
     jz 5f
-    mov %edx, %ecx
     test $4, %dl
-    jz 2f
+    jz 7f
 6:  movsl
-    sub $4, %ecx
+    and $3, %edx
     jz 5f
+7:  mov %edx, %ecx
 2:  rep movsb
     jmp 5f
 3:  mov (%rsi), %rax

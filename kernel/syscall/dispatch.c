@@ -14,6 +14,8 @@
 // tells the compiler that the change of type is meant.
 typedef long (*syscall_fn)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
 
+_Static_assert(offsetof(struct trap_frame, error) == 128, "entry.S");
+
 static const syscall_fn table[] = {
 #define SYSCALL(name, args, status, note) [__NR_##name] = (syscall_fn)(void (*)(void))sys_##name,
 #include "syscall/all.def"
@@ -30,17 +32,13 @@ static long unknown_call(struct world *w, uint64_t nr) {
     return -ENOSYS;
 }
 
-bool syscall_dispatch(struct trap_frame *f) {
+void syscall_dispatch(struct trap_frame *f) {
     uint64_t nr = f->vector;
     if (likely(nr < ARRAY_SIZE(table) && table[nr]))
         f->rax = table[nr](f->rdi, f->rsi, f->rdx, f->r10, f->r8, f->r9);
     else
         f->rax = unknown_call(current, nr);
     exit_to_user(f);
-    // Who changes where the frame goes (signals, execve, sigreturn) makes it one that is not a system
-    // call's any more. Otherwise RIP is what SYSCALL stored: canonical, since the last page below
-    // USER_END can not be mapped.
-    return frame_is_syscall(f);
 }
 
 void syscall_init_cpu(void) {

@@ -4,6 +4,7 @@
 #include "cpu/gdt.h"
 #define CPU_KERNEL_RSP 0x10
 #define CPU_USER_RSP   0x18
+#define FRAME_ERROR    128 // asserted in dispatch.c
     .text
     .globl syscall_entry
     .type syscall_entry, @function
@@ -37,8 +38,11 @@ syscall_entry:
     xor %ebp, %ebp
     sti
     call syscall_dispatch       // returns with interrupts off
-    test %al, %al
-    jz trap_return              // the frame was changed: only IRET restores all of it
+    // Who changes where the frame goes (signals, execve, sigreturn) makes it one that is not a system
+    // call's any more: only IRET restores all of it. Otherwise RIP is what SYSCALL stored, which is
+    // canonical since the last page below USER_END cannot be mapped.
+    cmpq $-1, FRAME_ERROR(%rsp)
+    jne trap_return
     mov 32(%rsp), %rbp          // C has kept R15 to R12 and RBX
     add $48, %rsp
     pop %r11
