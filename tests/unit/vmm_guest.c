@@ -171,7 +171,10 @@ bool stage2_find_slot(struct stage2 *s, uint64_t gpa, struct memory_slot *slot) 
     struct guest_memory *m = memory_at(g, gpa);
     if (!m || m->device)
         return false;
-    *slot = (struct memory_slot){.gpa = m->gpa, .size = m->size, .hva = (uint64_t)m->data};
+    *slot = (struct memory_slot){.gpa = m->gpa,
+                                 .size = m->size,
+                                 .hva = (uint64_t)m->data,
+                                 .flags = m->read_only ? KVM_MEM_READONLY : 0};
     return true;
 }
 int space_get_frame(struct space *s, uint64_t addr, unsigned access, struct frame **frame,

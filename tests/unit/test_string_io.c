@@ -1,0 +1,229 @@
+/* sources: vmm/string_io.c vmm/emulate.c vmm/access.c vmm/fetch.c vmm/operate.c vmm/xmm.c vmm/decode.c vmm/decode_tables.c tests/unit/vmm_guest.c tests/unit/vmm_mock.c */
+// INS and OUTS: batches, directions, faults before the port is touched, the count.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include "vmm_guest.h"
+#include "vmm/clock.h"
+#include "vmm/emulate.h"
+#include "vmm/x86.h"
+
+#define CODE   0x1000ull
+#define RAM    0x10000ull
+#define DEVICE 0xfee00000ull
+
+static uint8_t ram[3 * 4096], device[4096];
+static uint8_t port_data[3 * 4096]; // what was written to the port, or is read from it
+static unsigned port_at;            // of it
+static struct guest g;
+
+static void port(struct guest *guest) {
+    struct kvm_run *run = guest->v.run;
+    unsigned n = run->io.count * run->io.size;
+    assert_int_equal(run->io.port, 0x1f0);
+    assert_true(n <= 4096 && port_at + n <= sizeof(port_data));
+    if (run->io.direction == KVM_EXIT_IO_OUT)
+        memcpy(port_data + port_at, guest->v.pio_data, n);
+    else
+        memcpy(guest->v.pio_data, port_data + port_at, n);
+    port_at += n;
+}
+
+static int setup(void **state) {
+    guest_init(&g);
+    for (unsigned i = 0; i < sizeof(ram); i++) {
+        ram[i] = (uint8_t)(i * 13 + i / 256);
+        port_data[i] = (uint8_t)(i * 5 + i / 256 + 3);
+    }
+    memset(device, 0, sizeof(device));
+    guest_add_memory(&g, RAM, ram, sizeof(ram), false);
+    guest_add_memory(&g, DEVICE, device, sizeof(device), true);
+    g.v.rip = CODE;
+    g.on_io = port;
+    port_at = 0;
+    return 0;
+}
+static int teardown(void **state) {
+    guest_free(&g);
+    return 0;
+}
+
+static int run(bool in, unsigned size, bool rep) {
+    struct vm_exit e = {.kind = EXIT_IO, .length = rep ? 2 : 1};
+    e.io.port = 0x1f0;
+    e.io.size = (uint8_t)size;
+    e.io.in = in;
+    e.io.string = true;
+    e.io.rep = rep;
+    e.io.address_size = 8;
+    e.io.segment = SEG_DS;
+    return guest_serve(&g, emulate_string_io(&g.v, &e));
+}
+
+// As the guest does: again and again until the instruction is over.
+static unsigned run_all(bool in, unsigned size) {
+    unsigned exits = 0;
+    while (g.v.rip == CODE) {
+        assert_int_equal(run(in, size, true), 1);
+        assert_true(exits++ < 20000);
+    }
+    return exits;
+}
+
+static void test_single(void **state) {
+    g.v.gpr[GPR_RSI] = RAM + 5;
+    g.v.gpr[GPR_RCX] = 77; // means nothing
+    assert_int_equal(run(false, 4, false), 1);
+    assert_memory_equal(port_data, ram + 5, 4);
+    assert_int_equal(g.v.gpr[GPR_RSI], RAM + 9);
+    assert_int_equal(g.v.gpr[GPR_RCX], 77);
+    assert_int_equal(g.v.count, 1);
+    g.v.gpr[GPR_RDI] = RAM + 100;
+    assert_int_equal(run(true, 2, false), 1);
+    assert_memory_equal(ram + 100, port_data + 4, 2);
+    assert_int_equal(g.v.gpr[GPR_RDI], RAM + 102);
+    assert_int_equal(g.v.rip, CODE + 2);
+}
+
+static void test_batches(void **state) {
+    g.v.gpr[GPR_RSI] = RAM + 2; // elements of 4 cross both page ends
+    g.v.gpr[GPR_RCX] = 2500;
+    unsigned exits = run_all(false, 4);
+    assert_int_equal(exits, 5); // three pages and two elements between them
+    assert_memory_equal(port_data, ram + 2, 10000);
+    assert_int_equal(g.v.gpr[GPR_RCX], 0);
+    assert_int_equal(g.v.gpr[GPR_RSI], RAM + 10002);
+    assert_int_equal(g.v.count, 2500);
+    assert_int_equal(g.v.rip, CODE + 2);
+}
+
+static void test_input(void **state) {
+    g.v.gpr[GPR_RDI] = RAM;
+    g.v.gpr[GPR_RCX] = 256;
+    assert_int_equal(run_all(true, 2), 1); // a disk sector
+    assert_memory_equal(ram, port_data, 512);
+    assert_int_equal(g.v.count, 256);
+}
+
+static void test_downwards(void **state) {
+    g.v.rflags |= 0x400;
+    g.v.gpr[GPR_RSI] = RAM + 4096 + 4;
+    g.v.gpr[GPR_RCX] = 5;
+    assert_int_equal(run_all(false, 2), 2);
+    for (unsigned i = 0; i < 5; i++)
+        assert_memory_equal(port_data + 2 * i, ram + 4096 + 4 - 2 * i, 2);
+    assert_int_equal(g.v.gpr[GPR_RSI], RAM + 4096 - 6);
+}
+
+static void test_nothing_to_do(void **state) {
+    assert_int_equal(run(false, 1, true), 1);
+    assert_int_equal(g.io_exits, 0);
+    assert_int_equal(g.v.rip, CODE + 2);
+}
+
+static void test_fault_before_port(void **state) {
+    guest_map(&g, RAM, 4096, RAM);
+    g.v.gpr[GPR_RDI] = RAM + 4092; // one element before the end
+    g.v.gpr[GPR_RCX] = 3;
+    assert_int_equal(run(true, 4, true), 1);
+    assert_int_equal(port_at, 4);
+    assert_int_equal(g.v.gpr[GPR_RCX], 2);
+    assert_int_equal(run(true, 4, true), 1);
+    assert_int_equal(port_at, 4); // nothing was read for what cannot be stored
+    assert_int_equal(g.vector, VECTOR_PF);
+    assert_int_equal(g.v.cr2, RAM + 4096);
+    assert_int_equal(g.v.gpr[GPR_RCX], 2);
+    assert_int_equal(g.v.count, 1);
+}
+
+static void test_element_across_missing_page(void **state) {
+    guest_map(&g, RAM, 4096, RAM);
+    g.v.gpr[GPR_RDI] = RAM + 4094;
+    g.v.gpr[GPR_RCX] = 3;
+    assert_int_equal(run(true, 4, true), 1);
+    assert_int_equal(port_at, 0);
+    assert_int_equal(g.v.cr2, RAM + 4096);
+}
+
+static void test_port_to_device(void **state) {
+    g.v.gpr[GPR_RDI] = DEVICE + 8;
+    g.v.gpr[GPR_RCX] = 3;
+    assert_int_equal(run_all(true, 4), 3); // one by one
+    assert_memory_equal(device + 8, port_data, 12);
+    assert_int_equal(g.io_exits, 3);
+    assert_int_equal(g.mmio_exits, 3);
+    assert_int_equal(g.v.count, 3);
+}
+
+static void test_device_to_port(void **state) {
+    memcpy(device, "abcdef", 6);
+    g.v.gpr[GPR_RSI] = DEVICE;
+    g.v.gpr[GPR_RCX] = 3;
+    assert_int_equal(run_all(false, 2), 3);
+    assert_memory_equal(port_data, "abcdef", 6);
+}
+
+static void test_read_only_memory(void **state) {
+    g.memory[0].read_only = true;
+    uint8_t before = ram[0];
+    g.v.gpr[GPR_RDI] = RAM;
+    g.v.gpr[GPR_RCX] = 2;
+    assert_int_equal(run_all(true, 1), 2);
+    assert_int_equal(ram[0], before);
+    assert_int_equal(g.mmio_exits, 2);
+}
+
+static void test_stops_at_the_count(void **state) {
+    g.v.gpr[GPR_RSI] = RAM;
+    g.v.gpr[GPR_RCX] = 100;
+    g.v.count = 1000;
+    g.v.chrono->control = CHRONO_STOP_AT;
+    g.v.chrono->stop_count = 1007;
+    assert_int_equal(run(false, 1, true), 1);
+    assert_int_equal(g.v.count, 1007);
+    assert_int_equal(g.v.gpr[GPR_RCX], 93);
+}
+
+static void test_single_step(void **state) {
+    g.v.rflags |= RFLAGS_TF;
+    g.v.gpr[GPR_RSI] = RAM;
+    g.v.gpr[GPR_RCX] = 100;
+    assert_int_equal(run(false, 1, true), 1);
+    assert_int_equal(g.v.gpr[GPR_RCX], 99);
+    assert_true(g.v.pending_debug & PENDING_DEBUG_BS);
+}
+
+static void test_segment_limit(void **state) {
+    guest_set_32(&g);
+    g.v.seg[SEG_ES].limit = RAM + 5;
+    g.v.gpr[GPR_RDI] = RAM;
+    g.v.gpr[GPR_RCX] = 4;
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(run(true, 2, true), 1);
+    assert_int_equal(g.v.gpr[GPR_RCX], 1); // three were inside
+    assert_int_equal(port_at, 6);
+    assert_int_equal(g.vector, VECTOR_GP);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(test_single),
+        TEST(test_batches),
+        TEST(test_input),
+        TEST(test_downwards),
+        TEST(test_nothing_to_do),
+        TEST(test_fault_before_port),
+        TEST(test_element_across_missing_page),
+        TEST(test_port_to_device),
+        TEST(test_device_to_port),
+        TEST(test_read_only_memory),
+        TEST(test_stops_at_the_count),
+        TEST(test_single_step),
+        TEST(test_segment_limit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
