@@ -5,14 +5,14 @@
 // One row per basic exit reason (SDM vol. 3, appendix "VMX Basic Exit Reasons"); the flags say which
 // fields the neutral record needs, so that no exit reads more than it uses.
 const struct vmx_reason vmx_reasons[VMX_REASONS] = {
-    [0] = {EXIT_EXCEPTION, NEEDS_DETAILS}, // or NMI
+    [0] = {EXIT_EXCEPTION, NEEDS_DETAILS | IN_DELIVERY}, // or NMI
     [1] = {EXIT_INTERRUPT, NEEDS_NOTHING},
     [2] = {EXIT_TRIPLE_FAULT, NEEDS_NOTHING},
     [3] = {EXIT_INIT, NEEDS_NOTHING},
     [4] = {EXIT_SIPI, NEEDS_QUALIFICATION},
     [7] = {EXIT_IRQ_WINDOW, NEEDS_NOTHING},
     [8] = {EXIT_NMI_WINDOW, NEEDS_NOTHING},
-    [9] = {EXIT_TASK_SWITCH, NEEDS_ALL},
+    [9] = {EXIT_TASK_SWITCH, NEEDS_ALL | IN_DELIVERY},
     [10] = {EXIT_CPUID, NEEDS_LENGTH},
     [12] = {EXIT_HLT, NEEDS_LENGTH},
     [13] = {EXIT_WBINVD, NEEDS_LENGTH}, // INVD
@@ -43,8 +43,8 @@ const struct vmx_reason vmx_reasons[VMX_REASONS] = {
     [41] = {EXIT_ENTRY_FAILED, NEEDS_QUALIFICATION | NEEDS_DETAILS}, // machine check during entry
     [46] = {EXIT_DESCRIPTOR, NEEDS_BOTH},
     [47] = {EXIT_DESCRIPTOR, NEEDS_BOTH},
-    [48] = {EXIT_MEMORY, NEEDS_QUALIFICATION | NEEDS_DETAILS},
-    [49] = {EXIT_MISCONFIG, NEEDS_DETAILS},
+    [48] = {EXIT_MEMORY, NEEDS_QUALIFICATION | NEEDS_DETAILS | IN_DELIVERY},
+    [49] = {EXIT_MISCONFIG, NEEDS_DETAILS | IN_DELIVERY},
     [50] = {EXIT_VMX_INSN, NEEDS_LENGTH}, // INVEPT
     [51] = {EXIT_RDTSCP, NEEDS_LENGTH},
     [52] = {EXIT_COUNT, NEEDS_NOTHING},
@@ -55,7 +55,7 @@ const struct vmx_reason vmx_reasons[VMX_REASONS] = {
     [58] = {EXIT_INVPCID, NEEDS_BOTH},
     [59] = {EXIT_VMX_INSN, NEEDS_LENGTH}, // VMFUNC
     [61] = {EXIT_RDSEED, NEEDS_ALL},
-    [62] = {EXIT_LOG_FULL, NEEDS_NOTHING},
+    [62] = {EXIT_LOG_FULL, IN_DELIVERY},
 };
 
 // SDM vol. 3, "Exit Qualification for I/O Instructions".
@@ -161,6 +161,13 @@ static bool decode_details(struct vcpu *v, struct vm_exit *e) {
     return false;
 }
 
+static void read_vectoring(struct vcpu *v, struct vm_exit *e) {
+    uint32_t info = vmcs_read32(v, IDT_VECTORING_INFO);
+    e->vectoring = info >> 31;
+    if (unlikely(e->vectoring))
+        vmx_save_vectoring(v, info);
+}
+
 bool vmx_decode_exit(struct vcpu *v, struct vm_exit *e) {
     uint32_t basic = e->raw_reason & 0xffff;
     if (unlikely(basic >= VMX_REASONS || vmx_reasons[basic].kind == EXIT_HOST)) {
@@ -171,6 +178,8 @@ bool vmx_decode_exit(struct vcpu *v, struct vm_exit *e) {
     }
     uint8_t needs = vmx_reasons[basic].needs;
     e->kind = vmx_reasons[basic].kind;
+    if (needs & IN_DELIVERY)
+        read_vectoring(v, e);
     e->length = needs & NEEDS_LENGTH ? vmcs_read32(v, EXIT_INSTRUCTION_LENGTH) : 0;
     e->qualification = needs & NEEDS_QUALIFICATION ? vmcs_read_natural(v, EXIT_QUALIFICATION) : 0;
     return needs & NEEDS_DETAILS ? decode_details(v, e) : false;

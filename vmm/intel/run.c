@@ -4,6 +4,15 @@
 #include "vmm/clock.h"
 #include "vmm/intel/vmx.h"
 
+// A page fault exits when bit 14 of the bitmap says the same as whether its error code matches (SDM
+// vol. 3, "Exceptions"): with bit 0 of the code (P) to be looked at, those on present pages alone.
+static void set_exceptions(struct vcpu *v, uint32_t exceptions) {
+    bool faults = exceptions & 1u << 14;
+    vmcs_write32(v, PAGE_FAULT_ERROR_MASK, faults);
+    vmcs_write32(v, PAGE_FAULT_ERROR_MATCH, faults);
+    vmcs_write32(v, EXCEPTION_BITMAP, vmx_of(v)->exception_bitmap = exceptions);
+}
+
 // Only when they change.
 static void set_controls(struct vcpu *v, uint32_t intercepts) {
     struct vmx_vcpu *x = vmx_of(v);
@@ -34,11 +43,10 @@ static void set_controls(struct vcpu *v, uint32_t intercepts) {
     uint32_t exceptions = EXCEPTIONS_ALWAYS;
     if (intercepts & INTERCEPT_INT3)
         exceptions |= 1u << 3;
-    if (intercepts &
-        INTERCEPT_PRESENT_FAULTS) // which of them: PAGE_FAULT_ERROR_MASK in vmcs_init.c
+    if (intercepts & INTERCEPT_PRESENT_FAULTS)
         exceptions |= 1u << 14;
     if (exceptions != x->exception_bitmap)
-        vmcs_write32(v, EXCEPTION_BITMAP, x->exception_bitmap = exceptions);
+        set_exceptions(v, exceptions);
 }
 
 // Host registers that an exit loads and that may differ from world to world: at every load.
@@ -136,12 +144,9 @@ static bool read_exit(struct vcpu *v, struct vm_exit *e) {
     v->rflags = vmcs_read_natural(v, GUEST_RFLAGS);
     v->interruptibility = vmcs_read32(v, GUEST_INTERRUPTIBILITY);
     v->stale = PART_ALL & ~PART_EAGER;
-    uint32_t vectoring = vmcs_read32(v, IDT_VECTORING_INFO);
     uint32_t reason = vmcs_read32(v, EXIT_REASON);
     e->raw_reason = reason;
-    e->vectoring = vectoring >> 31;
-    if (unlikely(e->vectoring))
-        vmx_save_vectoring(v, vectoring);
+    e->vectoring = false;
     if (unlikely(reason >= VMX_REASONS || vmx_reasons[reason].needs != NEEDS_LENGTH))
         return vmx_decode_exit(v, e);
     e->kind = vmx_reasons[reason].kind; // the short way, for instructions without operands

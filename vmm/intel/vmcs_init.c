@@ -17,9 +17,8 @@ static void init_controls(struct vcpu *v) {
     vmcs_write32(v, EXIT_CONTROLS, c->exit);
     vmcs_write32(v, ENTRY_CONTROLS, c->entry);
     vmcs_write32(v, EXCEPTION_BITMAP, x->exception_bitmap);
-    // Where bit 14 of the bitmap is set: faults on present pages alone (error code bit 0).
-    vmcs_write32(v, PAGE_FAULT_ERROR_MASK, 1);
-    vmcs_write32(v, PAGE_FAULT_ERROR_MATCH, 1);
+    vmcs_write32(v, PAGE_FAULT_ERROR_MASK, 0);
+    vmcs_write32(v, PAGE_FAULT_ERROR_MATCH, 0);
     vmcs_write32(v, CR3_TARGET_COUNT, 0);
     vmcs_write32(v, EXIT_MSR_STORE_COUNT, 0);
     vmcs_write32(v, EXIT_MSR_LOAD_COUNT, 0);

@@ -31,11 +31,11 @@ struct vmx_vcpu {
     paddr_t vmcs;     // region
     void *msr_bitmap; // 4 KB
     uint16_t vpid;
-    bool msrs_loaded;     // the guest's SYSCALL MSRs and the like are in the processor
-    bool syscall_loaded;  // and among them those of SYSCALL, with these values
+    bool msrs_loaded;    // the guest's SYSCALL MSRs and the like are in the processor
+    bool syscall_loaded; // and among them those of SYSCALL, with these values
     struct vmx_syscall_msrs syscall_msrs;
-    uint64_t tsc_aux;     // its value in the processor
-    bool injecting;       // this entry delivers an event; event_before: what was to be delivered
+    uint64_t tsc_aux; // its value in the processor
+    bool injecting;   // this entry delivers an event; event_before: what was to be delivered
     __typeof__(((struct vcpu *)0)->event) event_before;
     // What the VMCS holds, so that only changes are written.
     uint32_t primary, secondary, exception_bitmap;
@@ -72,6 +72,8 @@ enum {
     NEEDS_BOTH = 3,
     NEEDS_DETAILS = 4, // more than that
     NEEDS_ALL = 7,
+    // The exit may come in the middle of the delivery of an event: the IDT-vectoring information counts.
+    IN_DELIVERY = 8,
 };
 struct vmx_reason {
     uint8_t kind;  // enum exit_kind; EXIT_HOST: no such reason
@@ -79,7 +81,7 @@ struct vmx_reason {
 };
 #define VMX_REASONS 64
 extern const struct vmx_reason vmx_reasons[VMX_REASONS]; // by basic exit reason
-// e->raw_reason and e->vectoring are set already. True: the host has something to do with it, too (exceptions, NMIs, entry
+// e->raw_reason is set already and e->vectoring is false. True: the host has something to do with it, too (exceptions, NMIs, entry
 // failures).
 bool vmx_decode_exit(struct vcpu *v, struct vm_exit *e);
 // vmcs_init.c: a new VMCS, current on this processor, with all constant fields.

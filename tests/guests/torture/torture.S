@@ -436,6 +436,7 @@ op_stack:
     add %rcx, %rax
     loop 2b
     HASH %rax
+    mov %rsp, %rbp
     enter $64, $3
     leave
     ret
@@ -545,4 +546,4 @@ user_code:
     int $0x31
 user_code_end:
 torture_code_end:
-    .previous
+    .section .note.GNU-stack, "", @progbits
