@@ -15,7 +15,7 @@
 
 // An instruction half done in the emulator does not go along: it is between two exits of one access.
 static int clone_vcpu(struct vcpu *to, struct vcpu *from) {
-    if (from->emulation)
+    if (from->complete && from->emulation)
         return -EBUSY;
     if (from->cpuid_count) {
         to->cpuid = kmalloc(from->cpuid_count * sizeof(*to->cpuid));
@@ -53,6 +53,7 @@ static int clone_vcpu(struct vcpu *to, struct vcpu *from) {
     to->mp_state = from->mp_state;
     to->guest_debug = from->guest_debug;
     to->complete = from->complete;
+    to->complete_rip = from->complete_rip;
     to->pending = from->pending;
     to->signal_mask = from->signal_mask;
     to->has_signal_mask = from->has_signal_mask;
