@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include "vmm/machine/config.h"
 #include "vmm/machine/cpu.h"
+#include "vmm/machine/firmware/firmware.h"
 #include "vmm/machine/load/load.h"
 
 #define CR0_PE   (1ull << 0)
@@ -121,6 +122,7 @@ static void apply(struct cpu *c, const struct boot_cpu *b) {
 int guest_start(struct machine *m, struct guest *g) {
     struct boot_cpu boot = {0};
     char error[256];
+    firmware_write(m);
     int r = load_guest(m, &g->request, &boot, error);
     if (r) {
         machine_log(m, "%s: %s", g->request.kernel.name, error);
