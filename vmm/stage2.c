@@ -158,7 +158,12 @@ static int fill(struct stage2 *s, struct fill *f) {
 // One attempt with what the process's page tables hold now, which do not change meanwhile. alone: the
 // neighbours are known to be of no use. *hva: of the page.
 static int map_present(struct stage2 *s, uint64_t gpa, unsigned access, bool alone, uint64_t *hva) {
-    struct fill f = {.gpa = ROUND_DOWN(gpa, PAGE_SIZE), .access = access, .alone = alone};
+    struct fill f; // an initialiser would cost as much as the rest of this
+    f.gpa = ROUND_DOWN(gpa, PAGE_SIZE);
+    f.access = access;
+    f.alone = alone;
+    f.denied = 0;
+    f.shadow = NULL;
     bool write = access & ACCESS_WRITE, flush = false;
     int r;
     spin_lock(&tables_lock);

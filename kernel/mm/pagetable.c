@@ -3,7 +3,6 @@
 #include "lib/errno.h"
 #include "mm/kernel_map.h"
 #include "mm/tlb.h"
-#include <linux/mman.h>
 
 #define LINK (PTE_PRESENT | PTE_WRITE | PTE_USER | PTE_ACCESSED) // of an entry that holds a table
 
@@ -60,12 +59,6 @@ static inline bool gather_full(const struct gather *g) {
     return g->count + 4 > GATHER_MAX;
 }
 
-uint64_t pt_bits(int prot, bool shared) {
-    return PTE_USER | PTE_ACCESSED | PTE_DIRTY |
-           (prot & (PROT_READ | PROT_WRITE | PROT_EXEC) ? PTE_PRESENT : 0) |
-           (prot & PROT_EXEC ? 0 : PTE_NX) | (shared ? PTE_SHARED : 0);
-}
-
 // ---- upper levels ------------------------------------------------------------------------------
 
 static struct frame *table_alloc(struct space *owner, uint64_t first) {
@@ -86,12 +79,7 @@ int pt_create(struct space *s) {
     return 0;
 }
 
-static inline uint64_t *table_at(uint64_t entry) {
-    return phys_to_virt(entry & PTE_ADDR);
-}
-
-// pt_pde() where upper tables may be missing.
-static uint64_t *create_pde(struct space *s, uint64_t va) {
+uint64_t *pt_pde_create(struct space *s, uint64_t va) {
     uint64_t *table = phys_to_virt(s->root);
     for (unsigned level = 4; level > 2; level--) {
         uint64_t *entry = &table[table_index(va, level)];
@@ -102,18 +90,9 @@ static uint64_t *create_pde(struct space *s, uint64_t va) {
             *entry = frame_phys(f) | LINK;
             table_of(entry)->flags++;
         }
-        table = table_at(*entry);
+        table = pt_table(*entry);
     }
     return &table[table_index(va, 2)];
-}
-
-uint64_t *pt_pde(struct space *s, uint64_t va, bool create) {
-    const uint64_t *root = phys_to_virt(s->root);
-    uint64_t e4 = root[table_index(va, 4)];
-    uint64_t e3 = likely(e4) ? table_at(e4)[table_index(va, 3)] : 0;
-    if (likely(e3))
-        return &table_at(e3)[table_index(va, 2)];
-    return create ? create_pde(s, va) : NULL;
 }
 
 uint64_t *pt_next(struct space *s, uint64_t *va, uint64_t end) {
@@ -121,12 +100,12 @@ uint64_t *pt_next(struct space *s, uint64_t *va, uint64_t end) {
     uint64_t at = *va;
     while (at < end) {
         uint64_t e4 = root[table_index(at, 4)];
-        uint64_t e3 = e4 ? table_at(e4)[table_index(at, 3)] : 0;
+        uint64_t e3 = e4 ? pt_table(e4)[table_index(at, 3)] : 0;
         if (!e3) {
             at = ROUND_DOWN(at, level_size(e4 ? 3 : 4)) + level_size(e4 ? 3 : 4);
             continue;
         }
-        uint64_t *directory = table_at(e3);
+        uint64_t *directory = pt_table(e3);
         for (unsigned i = table_index(at, 2); i < TABLE_ENTRIES && at < end; i++) {
             if (directory[i]) {
                 *va = at;
@@ -164,7 +143,7 @@ void pt_destroy(struct space *s) {
 // Frees the upper tables for va that have become empty.
 static void prune_upper(struct gather *g, uint64_t va) {
     uint64_t *e4 = (uint64_t *)phys_to_virt(g->space->root) + table_index(va, 4);
-    uint64_t *e3 = table_at(*e4) + table_index(va, 3);
+    uint64_t *e3 = pt_table(*e4) + table_index(va, 3);
     if (entry_frame(*e3)->flags)
         return;
     gather(g, entry_frame(*e3), GATHER_TABLE);

@@ -12,6 +12,7 @@
 //
 // Upper tables change only with space->lock held (and, for readers of frames, tables_lock).
 #pragma once
+#include <linux/mman.h>
 #include "mm/notify.h"
 #include "mm/pte.h"
 #include "mm/rmap.h"
@@ -44,13 +45,28 @@ void pt_flush(struct space *s, uint64_t start, uint64_t end);
 void gather_finish(struct gather *g);
 
 // The bits of an entry for PROT_* rights, without PTE_WRITE (which depends on sharing).
-uint64_t pt_bits(int prot, bool shared);
+static inline uint64_t pt_bits(int prot, bool shared) {
+    return PTE_USER | PTE_ACCESSED | PTE_DIRTY |
+           (prot & (PROT_READ | PROT_WRITE | PROT_EXEC) ? PTE_PRESENT : 0) |
+           (prot & PROT_EXEC ? 0 : PTE_NX) | (shared ? PTE_SHARED : 0);
+}
+// The table that an entry of an upper level holds.
+static inline uint64_t *pt_table(uint64_t entry) {
+    return phys_to_virt(entry & PTE_ADDR);
+}
 
 // All below with space->lock held (or the space not yet or no longer in use).
 int pt_create(struct space *s);   // the root; -ENOMEM
 void pt_destroy(struct space *s); // frees the root; everything was zapped
 // The PDE for va; NULL: an upper table is missing (create: no memory). tables_lock held or not.
-uint64_t *pt_pde(struct space *s, uint64_t va, bool create);
+uint64_t *pt_pde_create(struct space *s, uint64_t va);
+static inline uint64_t *pt_pde(struct space *s, uint64_t va, bool create) {
+    uint64_t e4 = pt_table(s->root)[table_index(va, 4)];
+    uint64_t e3 = likely(e4) ? pt_table(e4)[table_index(va, 3)] : 0;
+    if (likely(e3))
+        return &pt_table(e3)[table_index(va, 2)];
+    return create ? pt_pde_create(s, va) : NULL;
+}
 // The first PDE in use that covers an address in [*va, end); advances *va to what it covers of
 // the range. NULL: none.
 uint64_t *pt_next(struct space *s, uint64_t *va, uint64_t end);
