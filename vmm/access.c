@@ -61,6 +61,7 @@ void guest_set_gpr(struct vcpu *v, unsigned reg, bool high_byte, unsigned size, 
 
 void guest_iterated(struct vcpu *v, uint64_t n) {
     clock_add_iterations(v, n);
+    v->skipped = true; // as far as stepping goes, an iteration is an instruction
     vcpu_sync(v, PART_RFLAGS | PART_BLOCKING);
     if (v->interruptibility & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)) {
         v->interruptibility &= ~(BLOCKED_BY_STI | BLOCKED_BY_MOV_SS);

@@ -15,6 +15,7 @@
 #include "sched/world.h"
 #include "vmm/breakpoint.h"
 #include "vmm/clock.h"
+#include "vmm/emulate.h"
 #include "vmm/vendor.h"
 #include "vmm/wake.h"
 #include "vmm/watch.h"
@@ -62,6 +63,8 @@ static uint32_t intercepts(const struct vcpu *v) {
         i |= INTERCEPT_IRQ_WINDOW;
     if (v->event.nmi_pending)
         i |= INTERCEPT_NMI_WINDOW;
+    if (v->traps_rand) // they must not work where CPUID does not show them
+        i |= INTERCEPT_RAND;
     if (v->vm->debugged || (v->guest_debug.control & KVM_GUESTDBG_USE_SW_BP))
         i |= INTERCEPT_INT3;
     return i;
@@ -83,7 +86,7 @@ static bool stop_count_reached(const struct vcpu *v) {
 
 // KVM_RUN begins: does anything differ from what settle() last prepared for?
 static bool needs_settling(const struct vcpu *v) {
-    return v->chrono->control | v->run->request_interrupt_window | v->intercepts | !v->ticks | v->wake_requested |
+    return v->chrono->control | v->run->request_interrupt_window | (v->intercepts & ~INTERCEPT_RAND) | !v->ticks |
            v->guest_debug.control | v->has_signal_mask | v->vm->debugged;
 }
 
@@ -94,8 +97,8 @@ static bool host_wants(const struct vcpu *v) {
 }
 
 bool vcpu_attention(const struct vcpu *v) {
-    return v->event.any || stop_count_reached(v) || v->run->request_interrupt_window || single_step(v) ||
-           host_wants(v);
+    return v->event.any || stop_count_reached(v) || v->run->request_interrupt_window || v->run->immediate_exit ||
+           single_step(v) || host_wants(v);
 }
 
 static int serve_host(struct vcpu *v) {
@@ -242,18 +245,23 @@ static void publish(struct vcpu *v) {
     r->apic_base = v->msr.apic_base;
     r->flags = 0;
     v->chrono->count = v->count;
-    v->chrono->rip = v->rip;
+    v->chrono->rip = v->complete_rip = v->rip;
     v->chrono->rcx = v->gpr[GPR_RCX];
     v->chrono->exits = v->costs.exits;
     if (unlikely(r->kvm_valid_regs))
         vcpu_sync_regs_out(v);
 }
 
-// What user space was asked for at the last exit is there now.
+// What user space was asked for at the last exit is there now. It may also have moved the vCPU elsewhere (a
+// reset): then that instruction has no end.
 static int complete(struct vcpu *v) {
     int (*fn)(struct vcpu *) = v->complete;
     v->complete = NULL;
-    return fn(v);
+    vcpu_sync(v, PART_RIP);
+    if (likely(v->rip == v->complete_rip))
+        return fn(v);
+    emulation_free(v);
+    return GO_ON;
 }
 
 static int run(struct vcpu *v) {

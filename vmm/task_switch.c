@@ -309,8 +309,10 @@ int emulate_task_switch(struct vcpu *v, const struct vm_exit *e) {
     struct switch_event event = take_event(v, e);
     bool instruction = source != BY_GATE || event.software;
     uint32_t eip = (uint32_t)(v->rip + (instruction ? e->length : 0));
-    if (!e->vectoring)
+    if (!e->vectoring) {
         clock_add_skipped(v);
+        v->skipped = true;
+    }
     int r = find_task(v, e->task.selector, source, &to);
     if (r == 0)
         r = leave_task(v, source, eip, &to);

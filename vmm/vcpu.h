@@ -56,6 +56,7 @@ struct vcpu {
     // What the guest may do (vcpu_features_changed()): CR4 bits that CPUID allows, those of them that
     // change without an exit, and the XCR0 that must be loaded while it runs; 0: the host's will do.
     uint64_t cr4_allowed, cr4_guest_owned, xcr0_hw;
+    bool has_rdrand, has_rdseed, traps_rand; // by CPUID; one of them must not work
     struct kvm_segment seg[SEG_COUNT];
     struct kvm_dtable gdt, idt;
     struct {                // what exits ask for most, without PART_SEGMENTS; by vcpu_cpl(), vcpu_code_size()
@@ -107,6 +108,7 @@ struct vcpu {
     struct kvm_cpuid_entry2 *cpuid; // (V) as set by KVM_SET_CPUID2
     unsigned cpuid_count;
     int (*complete)(struct vcpu *v); // (V) finishes what user space was asked for, at the next KVM_RUN
+    uint64_t complete_rip;  // (V) where the instruction is that ->complete finishes
     struct {                // (V) what ->complete of a port, MSR or CHRONO_INSN exit needs
         uint8_t length, size, gpr, insn;
         bool in;
@@ -116,7 +118,6 @@ struct vcpu {
     uint64_t device_page, device_changes; // (V) last byte of a page without memory, and slot_changes then
     bool step_over;         // (V) a watched page is open to it for one instruction (watch.c)
     bool wake_requested;    // (A) makes KVM_RUN return -EINTR
-    bool in_guest_mode;     // (V) between enter_guest_mode() and leave_guest_mode() (run.c)
     uint64_t signal_mask;   // (V) KVM_SET_SIGNAL_MASK, when has_signal_mask
     bool has_signal_mask;
     struct chrono_costs costs;

@@ -1,5 +1,5 @@
-// XMM registers by way of the XSAVE area: the kernel itself must not use them, and while the guest is in
-// the processor (v->in_guest_mode) the area is not current.
+// XMM registers by way of the XSAVE area: within KVM_RUN they are in the processor, which the kernel's own
+// code does not touch.
 #include "vmm/xmm.h"
 #include "cpu/fpu.h"
 #include "lib/string.h"
@@ -29,17 +29,14 @@ static void make_valid(struct vcpu *v) {
 }
 
 void guest_xmm_read(struct vcpu *v, unsigned reg, void *buf) {
-    if (v->in_guest_mode)
-        fpu_save(v->fpu);
+    fpu_save(v->fpu);
     make_valid(v);
     memcpy(buf, registers(v) + reg * XMM_SIZE, XMM_SIZE);
 }
 
 void guest_xmm_write(struct vcpu *v, unsigned reg, const void *buf) {
-    if (v->in_guest_mode)
-        fpu_save(v->fpu);
+    fpu_save(v->fpu);
     make_valid(v);
     memcpy(registers(v) + reg * XMM_SIZE, buf, XMM_SIZE);
-    if (v->in_guest_mode)
-        fpu_load(v->fpu);
+    fpu_load(v->fpu);
 }

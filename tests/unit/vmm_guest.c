@@ -41,7 +41,6 @@ void guest_init(struct guest *g) {
     for (unsigned i = 0; i < 6; i++)
         v->seg[i] = flat(3, false);
     v->seg[SEG_CS] = flat(11, true);
-    v->in_guest_mode = true;
     vmm_clock.rules = (struct clock_rules){1, 1, 1};
 }
 
