@@ -26,6 +26,19 @@ static void write_register(struct vcpu *v, unsigned gpr, unsigned size, uint64_t
         vcpu_changed(v, PART_RSP);
 }
 
+static void give_random(struct vcpu *v, uint64_t value, bool carry) {
+    write_register(v, v->pending.gpr, v->pending.size, carry ? value : 0);
+    vcpu_sync(v, PART_RFLAGS);
+    v->rflags = (v->rflags & ~ARITHMETIC_FLAGS) | (carry ? RFLAGS_CF : 0);
+    vcpu_changed(v, PART_RFLAGS);
+}
+
+void vcpu_no_random(struct vcpu *v, const struct vm_exit *e) {
+    decode_operand(v, e);
+    give_random(v, 0, false);
+    vcpu_skip(v, e->length);
+}
+
 static int complete_insn(struct vcpu *v) {
     const struct chrono_run *c = v->chrono;
     uint64_t value = c->value;
@@ -37,12 +50,7 @@ static int complete_insn(struct vcpu *v) {
         v->gpr[GPR_RDX] = value >> 32;
         break;
     case CHRONO_INSN_RDRAND:
-    case CHRONO_INSN_RDSEED:
-        write_register(v, v->pending.gpr, v->pending.size, c->carry ? value : 0);
-        vcpu_sync(v, PART_RFLAGS);
-        v->rflags = (v->rflags & ~ARITHMETIC_FLAGS) | (c->carry ? RFLAGS_CF : 0);
-        vcpu_changed(v, PART_RFLAGS);
-        break;
+    case CHRONO_INSN_RDSEED: give_random(v, value, c->carry); break;
     }
     vcpu_skip(v, v->pending.length);
     return 1;

@@ -144,12 +144,15 @@ static int rdpmc(struct vcpu *v, const struct vm_exit *e) {
     return GO_ON;
 }
 
-static int rdrand(struct vcpu *v, const struct vm_exit *e) {
-    return v->chrono->control & CHRONO_TRAP_RAND ? vcpu_chrono_insn(v, e, CHRONO_INSN_RDRAND) : inject_ud(v, e);
-}
-
-static int rdseed(struct vcpu *v, const struct vm_exit *e) {
-    return v->chrono->control & CHRONO_TRAP_RAND ? vcpu_chrono_insn(v, e, CHRONO_INSN_RDSEED) : inject_ud(v, e);
+// Trapped by the extension, or because the virtual CPU has only one of them or none.
+static int random_number(struct vcpu *v, const struct vm_exit *e) {
+    bool seed = e->kind == EXIT_RDSEED;
+    if (!(seed ? v->has_rdseed : v->has_rdrand))
+        return inject_ud(v, e);
+    if (v->chrono->control & CHRONO_TRAP_RAND)
+        return vcpu_chrono_insn(v, e, seed ? CHRONO_INSN_RDSEED : CHRONO_INSN_RDRAND);
+    vcpu_no_random(v, e);
+    return GO_ON;
 }
 
 static int rdtsc_exit(struct vcpu *v, const struct vm_exit *e) {
@@ -202,8 +205,8 @@ const exit_handler exit_handlers[EXIT_KIND_COUNT] = {
     [EXIT_RDTSC] = rdtsc_exit,
     [EXIT_RDTSCP] = rdtsc_exit,
     [EXIT_RDPMC] = rdpmc,
-    [EXIT_RDRAND] = rdrand,
-    [EXIT_RDSEED] = rdseed,
+    [EXIT_RDRAND] = random_number,
+    [EXIT_RDSEED] = random_number,
     [EXIT_XSETBV] = xsetbv_exit,
     [EXIT_WBINVD] = skip, // guest memory is coherent
     [EXIT_INVLPG] = invlpg_exit,

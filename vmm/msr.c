@@ -11,6 +11,7 @@
 
 #define MSR_TSC               0x010
 #define MSR_PLATFORM_ID       0x017
+#define MSR_SMI_COUNT         0x034
 #define MSR_TSC_ADJUST        0x03b
 #define MSR_BIOS_SIGN_ID      0x08b
 #define MSR_PLATFORM_INFO     0x0ce
@@ -34,6 +35,7 @@ enum msr_kind {
     STORED,   // a field of struct vcpu; `mask`: bits that may be written
     CONSTANT, // `mask` is the value; the guest cannot write it
     IGNORED,  // reads 0, writes are dropped
+    ZERO,     // reads 0, only 0 may be written: a register whose features are all absent
     SPECIAL,  // read and write below
 };
 struct msr {
@@ -56,7 +58,9 @@ static const struct msr msrs[] = {
     {MSR_PLATFORM_INFO, 0, CONSTANT, 0, 0},
     {MSR_MTRR_CAP, 0, CONSTANT, 0, MTRR_CAP},
     {MSR_ARCH_CAPABILITIES, 0, CONSTANT, 0, ARCH_CAPABILITIES},
-    {MSR_MISC_FEATURES, 0, CONSTANT, 0, 0},
+    {MSR_MISC_FEATURES, 0, ZERO, 0, 0},
+    {MSR_SMI_COUNT, 0, CONSTANT, 0, 0},
+    {MSR_FEATURE_CONTROL, 0, CONSTANT, 0, 0},
     {MSR_SYSENTER_CS, FIELD(sysenter_cs), STORED, PART_SYSMSR, 0xffffffff},
     {MSR_SYSENTER_ESP, FIELD(sysenter_esp), SPECIAL, PART_SYSMSR, 0},
     {MSR_SYSENTER_EIP, FIELD(sysenter_eip), SPECIAL, PART_SYSMSR, 0},
@@ -239,7 +243,8 @@ int msr_read(struct vcpu *v, uint32_t index, uint64_t *value, bool host) {
         vcpu_sync(v, m.part);
     switch (m.kind) {
     case CONSTANT: *value = m.mask; return 0;
-    case IGNORED: *value = 0; return 0;
+    case IGNORED:
+    case ZERO: *value = 0; return 0;
     case SPECIAL:
         if (index == MSR_TSC)
             *value = vcpu_tsc(v);
@@ -264,6 +269,7 @@ int msr_write(struct vcpu *v, uint32_t index, uint64_t value, bool host) {
     switch (m.kind) {
     case CONSTANT: return host && value == m.mask ? 0 : -EINVAL;
     case IGNORED: return 0;
+    case ZERO: return value ? -EINVAL : 0;
     case SPECIAL: {
         int err = write_special(v, &m, value, host);
         if (err)

@@ -15,6 +15,8 @@ bool vcpu_attention(const struct vcpu *v);
 
 // chrono.c: hands an instruction that the extension traps to user space; completed at the next KVM_RUN.
 int vcpu_chrono_insn(struct vcpu *v, const struct vm_exit *e, uint32_t insn);
+// RDRAND or RDSEED with the result "none available now" (carry clear), which they may always give.
+void vcpu_no_random(struct vcpu *v, const struct vm_exit *e);
 // The timer or the monitor trap flag ended a passage: is it the step that somebody asked for?
 int vcpu_step_done(struct vcpu *v);
 // True while one instruction at a time is wanted, by the extension or KVM_GUESTDBG_SINGLESTEP.

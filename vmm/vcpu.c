@@ -138,7 +138,10 @@ void vcpu_features_changed(struct vcpu *v) {
     v->cr4_guest_owned = v->cr4_allowed & (CR4_TSD | CR4_DE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE);
     // Without CR4.OSXSAVE nothing in the guest depends on XCR0.
     v->xcr0_hw = (v->cr4 & CR4_OSXSAVE) && v->xcr0 != fpu_features() ? v->xcr0 : 0;
-    v->attention = true; // xcr0_hw
+    v->has_rdrand = cpuid_bits(v, 1, 0, CPUID_ECX) & BIT(30);
+    v->has_rdseed = cpuid_bits(v, 7, 0, CPUID_EBX) & BIT(18);
+    v->traps_rand = !v->has_rdrand || !v->has_rdseed;
+    v->attention = true; // xcr0_hw, traps_rand
     cpuid_update(v);
     v->dirty |= ~v->stale & PART_CR;
 }

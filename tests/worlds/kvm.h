@@ -42,6 +42,9 @@ __attribute__((unused)) static int set_memory(int vm, unsigned slot, unsigned fl
     return ioctl(vm, KVM_SET_USER_MEMORY_REGION, &r);
 }
 
+// The machine that new_machine() makes has RDRAND and RDSEED, whatever is supported.
+__attribute__((unused)) static int with_random;
+
 __attribute__((unused)) static struct machine new_machine(void) {
     struct machine m = {.kvm = open_kvm()};
     m.vm = ioctl(m.kvm, KVM_CREATE_VM, 0);
@@ -57,7 +60,12 @@ __attribute__((unused)) static struct machine new_machine(void) {
         struct kvm_cpuid2 head;
         struct kvm_cpuid_entry2 entries[128];
     } c = {.head.nent = 128};
-    if (m.run == MAP_FAILED || ioctl(m.kvm, KVM_GET_SUPPORTED_CPUID, &c) || ioctl(m.vcpu, KVM_SET_CPUID2, &c)) {
+    int err = m.run == MAP_FAILED || ioctl(m.kvm, KVM_GET_SUPPORTED_CPUID, &c);
+    for (unsigned i = 0; with_random && i < c.head.nent; i++) {
+        c.entries[i].ecx |= c.entries[i].function == 1 ? 1u << 30 : 0;
+        c.entries[i].ebx |= c.entries[i].function == 7 ? 1u << 18 : 0;
+    }
+    if (err || ioctl(m.vcpu, KVM_SET_CPUID2, &c)) {
         perror("vCPU");
         exit(1);
     }

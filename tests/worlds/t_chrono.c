@@ -61,6 +61,7 @@ static void test_counts(void) {
 }
 
 static void test_time(void) {
+    with_random = 1;
     struct machine m = new_machine();
     start64(&m, guest_time, guest_time_end);
     chrono(&m)->control = CHRONO_VTIME;
