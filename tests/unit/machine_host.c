@@ -13,9 +13,6 @@ struct host host;
 static int some_output;
 struct output *const host_output = (struct output *)&some_output;
 static struct input_source *sources;
-static struct device
-    *kept[64]; // so that leak checks see what devices of earlier machines allocated
-static unsigned kept_count;
 
 // Each device is one allocation, with struct device first; irq.c's is part of the machine.
 static void free_devices(void) {
