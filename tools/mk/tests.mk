@@ -67,6 +67,7 @@ soak: ## the tests that take hours
 	$(build-tests)
 	$(Q)tests/run --level soak $(addprefix --only ,$(T))
 
-bench: ## benchmarks as a table, and as JSON in build/bench.json
-	$(build-tests)
+bench: ## benchmarks beside Linux as a table, and as JSON in build/bench.json
+	$(Q)tools/deps build image emu test
+	$(Q)$(MAKE) -k $(KERNEL) worlds $(INITRD_TEST)
 	$(Q)tests/run --kind bench --level all $(addprefix --only ,$(T))
