@@ -17,7 +17,7 @@ $(BUILD)/machine/%.o: %.c | $(BUILD)/gen/dsdt.hex
 
 $(BUILD)/vmx: $(MACHINE_OBJECTS)
 	$(SAY) WORLD $@
-	$(Q)$(CC) $(MACHINE_CFLAGS) $^ -lzstd -o $@
+	$(Q)$(CC) $(MACHINE_CFLAGS) $^ -lzstd -lmbedcrypto -o $@
 
 # Part of the image when the hypervisor is part of VMkernel.
 MACHINE_BINARY := $(if $(filter vmm,$(PARTS)),$(BUILD)/vmx $(BUILD)/chrono-log)

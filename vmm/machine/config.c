@@ -7,9 +7,9 @@
 #include <string.h>
 #include "vmm/machine/machine.h"
 
-#define MEMORY_MIN  (2ull << 20)
-#define MEMORY_MAX  (1ull << 40)
-#define FILE_MAX    (1u << 20)
+#define MEMORY_MIN   (2ull << 20)
+#define MEMORY_MAX   (1ull << 40)
+#define FILE_MAX     (1u << 20)
 #define DISK_EXAMPLE "PATH[,if=ide|virtio][,ro|,private|,overlay=PATH]"
 
 struct key {
@@ -33,17 +33,20 @@ static int set_string(char **to, const char *value) {
 }
 
 // ---- kinds of values ---------------------------------------------------------------------------
-static int text(struct config *c, const struct key *k, const char *value, char *error, size_t size) {
+static int text(struct config *c, const struct key *k, const char *value, char *error,
+                size_t size) {
     return set_string((char **)((char *)c + k->field), value);
 }
 
-static int yes_no(struct config *c, const struct key *k, const char *value, char *error, size_t size) {
+static int yes_no(struct config *c, const struct key *k, const char *value, char *error,
+                  size_t size) {
     bool *flag = (bool *)((char *)c + k->field);
     *flag = !strcmp(value, "yes");
     return *flag || !strcmp(value, "no") ? 0 : fail(error, size, "must be yes or no", value);
 }
 
-static int memory(struct config *c, const struct key *k, const char *value, char *error, size_t size) {
+static int memory(struct config *c, const struct key *k, const char *value, char *error,
+                  size_t size) {
     char *end;
     errno = 0;
     unsigned long long n = strtoull(value, &end, 10);
@@ -64,7 +67,8 @@ static int memory(struct config *c, const struct key *k, const char *value, char
     return 0;
 }
 
-static int processors(struct config *c, const struct key *k, const char *value, char *error, size_t size) {
+static int processors(struct config *c, const struct key *k, const char *value, char *error,
+                      size_t size) {
     char *end;
     unsigned long n = strtoul(value, &end, 10);
     if (*end || n < 1 || n > MACHINE_MAX_VCPUS || !isdigit((unsigned char)value[0])) {
@@ -75,7 +79,8 @@ static int processors(struct config *c, const struct key *k, const char *value, 
     return 0;
 }
 
-static int module(struct config *c, const struct key *k, const char *value, char *error, size_t size) {
+static int module(struct config *c, const struct key *k, const char *value, char *error,
+                  size_t size) {
     if (c->initrd_count == CONFIG_MAX_MODULES)
         return fail(error, size, "too many modules", value);
     return set_string(&c->initrd[c->initrd_count++], value);
@@ -97,7 +102,8 @@ static int disk_option(struct config_disk *d, const char *option, char *error, s
     return 0;
 }
 
-static int disk(struct config *c, const struct key *k, const char *value, char *error, size_t size) {
+static int disk(struct config *c, const struct key *k, const char *value, char *error,
+                size_t size) {
     if (c->disk_count == CONFIG_MAX_DISKS)
         return fail(error, size, "too many disks", value);
     struct config_disk *d = &c->disks[c->disk_count++];
@@ -109,18 +115,28 @@ static int disk(struct config *c, const struct key *k, const char *value, char *
     return r;
 }
 
+static int seed(struct config *c, const struct key *k, const char *value, char *error,
+                size_t size) {
+    char *end;
+    c->seed = strtoull(value, &end, 10);
+    return *end || !isdigit((unsigned char)value[0]) ? fail(error, size, "must be a number", value)
+                                                     : 0;
+}
+
 static bool good_output(const char *value) {
     return !strcmp(value, "stdio") || !strcmp(value, "null") || !strcmp(value, "pty") ||
            !strncmp(value, "file:", 5);
 }
 
-static int output(struct config *c, const struct key *k, const char *value, char *error, size_t size) {
+static int output(struct config *c, const struct key *k, const char *value, char *error,
+                  size_t size) {
     return good_output(value) ? text(c, k, value, error, size)
                               : fail(error, size, "must be stdio, null, pty or file:PATH", value);
 }
 
 // The first `serial` is the first port's, the second the second's; again, it replaces the first.
-static int serial(struct config *c, const struct key *k, const char *value, char *error, size_t size) {
+static int serial(struct config *c, const struct key *k, const char *value, char *error,
+                  size_t size) {
     unsigned n = c->serial_set < CONFIG_MAX_SERIAL ? c->serial_set++ : CONFIG_MAX_SERIAL - 1;
     return good_output(value) ? set_string(&c->serial[n], value)
                               : fail(error, size, "must be stdio, null, pty or file:PATH", value);
@@ -136,10 +152,18 @@ static const struct key keys[] = {
     {"initrd", module, 0, "FILE", "initial file system, or module; several"},
     {"append", text, FIELD(append), "TEXT", "command line of the kernel"},
     {"disk", disk, 0, DISK_EXAMPLE, "disk image; several"},
-    {"serial", serial, 0, "stdio|null|pty|file:PATH", "first serial port (stdio), then the second (null)"},
-    {"console", output, FIELD(console), "stdio|null|pty|file:PATH", "have a virtio console, and where"},
-    {"debug", output, FIELD(debug), "stdio|null|pty|file:PATH", "debug ports 0xe9 and 0x402 (null)"},
+    {"serial", serial, 0, "stdio|null|pty|file:PATH",
+     "first serial port (stdio), then the second (null)"},
+    {"console", output, FIELD(console), "stdio|null|pty|file:PATH",
+     "have a virtio console, and where"},
+    {"debug", output, FIELD(debug), "stdio|null|pty|file:PATH",
+     "debug ports 0xe9 and 0x402 (null)"},
     {"log", text, FIELD(log), "FILE", "messages go there"},
+    {"record", text, FIELD(record), "FILE",
+     "write a log of the run, from which it can be replayed"},
+    {"replay", text, FIELD(replay), "FILE",
+     "run again what a log says; the machine must be the same"},
+    {"seed", seed, 0, "N", "jitter in the timing of a recording (0: none)"},
     {"acpi", yes_no, FIELD(acpi), NULL, "give the guest ACPI tables (yes)"},
     {"pci", yes_no, FIELD(pci), NULL, "have a PCI bus (yes)"},
     {"reboot", yes_no, FIELD(reboot), NULL, "a reset starts the guest again (yes), or ends the VM"},
@@ -169,7 +193,8 @@ const char *config_key_of_option(const char *option, bool *has_value) {
 
 void config_help(void) {
     for (unsigned i = 0; i < KEYS; i++)
-        printf("  -%s %s\n        %s\n", keys[i].name, keys[i].value ? keys[i].value : "", keys[i].help);
+        printf("  -%s %s\n        %s\n", keys[i].name, keys[i].value ? keys[i].value : "",
+               keys[i].help);
 }
 
 int config_set(struct config *c, const char *key, const char *value, char *error, size_t size) {
@@ -207,8 +232,8 @@ static int parse_line(struct config *c, char *line, char *error, size_t size) {
     return r;
 }
 
-int config_parse(struct config *c, const char *name, const char *content, size_t length, char *error,
-                 size_t size) {
+int config_parse(struct config *c, const char *name, const char *content, size_t length,
+                 char *error, size_t size) {
     char *copy = malloc(length + 1), *rest = copy, *line;
     if (!copy) {
         snprintf(error, size, "%s: no memory", name);
@@ -252,7 +277,8 @@ int config_read(struct config *c, const char *path, char *error, size_t size) {
 
 // ---- as a whole --------------------------------------------------------------------------------
 void config_init(struct config *c) {
-    *c = (struct config){.memory = 256ull << 20, .cpus = 1, .acpi = true, .pci = true, .reboot = true};
+    *c = (struct config){
+        .memory = 256ull << 20, .cpus = 1, .acpi = true, .pci = true, .reboot = true};
     set_string(&c->name, "vmx");
     set_string(&c->serial[0], "stdio");
     set_string(&c->serial[1], "null");
@@ -266,6 +292,8 @@ void config_free(struct config *c) {
     free(c->console);
     free(c->debug);
     free(c->log);
+    free(c->record);
+    free(c->replay);
     for (unsigned i = 0; i < CONFIG_MAX_SERIAL; i++)
         free(c->serial[i]);
     for (unsigned i = 0; i < c->initrd_count; i++)
@@ -288,7 +316,8 @@ int config_check(const struct config *c, char *error, size_t size) {
             return -EINVAL;
         }
         if (c->disks[i].read_only + c->disks[i].private + (c->disks[i].overlay != NULL) > 1) {
-            snprintf(error, size, "disk '%s': ro, private and overlay exclude each other", c->disks[i].path);
+            snprintf(error, size, "disk '%s': ro, private and overlay exclude each other",
+                     c->disks[i].path);
             return -EINVAL;
         }
     }

@@ -19,22 +19,24 @@ struct config_disk {
 };
 
 struct config {
-    char *name;     // of the VM, in messages
+    char *name;      // of the VM, in messages
     uint64_t memory; // bytes
     unsigned cpus;
-    char *kernel, *append; // NULL: none
+    char *kernel, *append;            // NULL: none
     char *initrd[CONFIG_MAX_MODULES]; // Linux: the first; Multiboot: modules
     unsigned initrd_count;
     struct config_disk disks[CONFIG_MAX_DISKS];
     unsigned disk_count;
     char *serial[CONFIG_MAX_SERIAL]; // "stdio", "null", "file:PATH", "pty"; output.h
-    unsigned serial_set; // how many of them were named
-    char *console;  // of virtio-console, the same; NULL: no such device
-    char *debug;    // where ports 0xe9 and 0x402 go, the same
-    char *log;      // file for messages; NULL: standard error
-    bool acpi;      // give the guest ACPI tables
-    bool pci;       // have a PCI bus and what is on it
-    bool reboot;    // a reset starts the guest again (else it ends the VM)
+    unsigned serial_set;             // how many of them were named
+    char *console;                   // of virtio-console, the same; NULL: no such device
+    char *debug;                     // where ports 0xe9 and 0x402 go, the same
+    char *log;                       // file for messages; NULL: standard error
+    char *record, *replay;           // log to write or to follow; NULL: neither
+    uint64_t seed;                   // of the jitter of a recording, 0: none
+    bool acpi;                       // give the guest ACPI tables
+    bool pci;                        // have a PCI bus and what is on it
+    bool reboot;                     // a reset starts the guest again (else it ends the VM)
     bool verbose;
 };
 

@@ -1,5 +1,6 @@
 // What a machine consists of, on one page, and its life from power-on to power-off.
 #include "vmm/machine/machine.h"
+#include "vmm/machine/recording.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -132,7 +133,7 @@ static int create(struct machine *m) {
     if ((error = memory_create(m, m->config->memory)) || (error = msr_setup(m)) || (error = create_vcpus(m)))
         return error;
     m->guest = guest_open(m, m->config);
-    m->inputs = inputs_pass_through(m->hz);
+    m->inputs = recording_open(m);
     if (!m->guest || !m->inputs)
         return -EINVAL;
     create_devices(m);

@@ -7,6 +7,7 @@
 #include "vmm/machine/machine.h"
 #include "vmm/machine/options.h"
 #include "vmm/machine/output.h"
+#include "vmm/machine/recording.h"
 
 enum { EXIT_NOT_STARTED = 125, EXIT_FAILED, EXIT_RESET, EXIT_TRIPLE_FAULT, EXIT_LEFT };
 
@@ -59,7 +60,7 @@ int main(int argc, char **argv) {
     struct machine *m = machine_create(&config);
     if (m) {
         catch_signals(m);
-        status = run(m);
+        status = recording_finish(m, run(m));
     }
     output_close_all();
     if (m)

@@ -1,0 +1,152 @@
+#include "vmm/machine/recording.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <mbedtls/sha256.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include "replay/inputs.h"
+#include "vmm/machine/config.h"
+#include "vmm/machine/hash.h"
+#include "vmm/machine/machine.h"
+
+#define DESCRIPTION_MAX 16384
+#define EXIT_DIFFERS    124 // the replay differed from the recording, or the log was incomplete
+
+struct text {
+    char *at;
+    size_t left;
+};
+
+static void line(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void line(struct text *t, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(t->at, t->left, fmt, ap);
+    va_end(ap);
+    if (n > 0 && (size_t)n < t->left) {
+        t->at += n;
+        t->left -= (size_t)n;
+    }
+}
+
+// "KIND NAME SIZE SHA256". Paths differ from machine to machine and are left out. 0 or -errno.
+static int image(struct text *t, const char *kind, const char *path) {
+    static uint8_t buf[65536];
+    mbedtls_sha256_context sha;
+    uint8_t digest[32];
+    uint64_t size = 0;
+    ssize_t n;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    mbedtls_sha256_init(&sha);
+    mbedtls_sha256_starts_ret(&sha, 0);
+    while ((n = read(fd, buf, sizeof(buf))) > 0) {
+        mbedtls_sha256_update_ret(&sha, buf, (size_t)n);
+        size += (uint64_t)n;
+    }
+    int error = n < 0 ? -errno : 0;
+    close(fd);
+    mbedtls_sha256_finish_ret(&sha, digest);
+    mbedtls_sha256_free(&sha);
+    const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    line(t, "%s %s %llu ", kind, name, (unsigned long long)size);
+    for (unsigned i = 0; i < sizeof(digest); i++)
+        line(t, "%02x", digest[i]);
+    line(t, "\n");
+    return error;
+}
+
+static int describe_images(struct text *t, const struct config *c, const char **what) {
+    int error = image(t, "kernel", *what = c->kernel);
+    for (unsigned i = 0; !error && i < c->initrd_count; i++)
+        error = image(t, "module", *what = c->initrd[i]);
+    for (unsigned i = 0; !error && i < c->disk_count; i++) {
+        line(t, "disk%u %s %s\n", i, c->disks[i].interface == DISK_IDE ? "ide" : "virtio",
+             c->disks[i].read_only ? "ro" : "rw");
+        error = image(t, "image", *what = c->disks[i].path);
+    }
+    return error;
+}
+
+// What the run starts from, a line for each thing that must be the same for a replay. 0 or -errno.
+static int describe(struct machine *m, struct text *t) {
+    const struct config *c = m->config;
+    struct chrono_clock clock = {0};
+    ioctl(m->kvm_fd, CHRONO_GET_CLOCK, &clock);
+    line(t, "tick %s\nclock %s\nfingerprint",
+         clock.kind == CHRONO_CLOCK_TSC ? "instruction" : "branch",
+         clock.kind == CHRONO_CLOCK_TSC ? "tsc" : "pmc");
+    for (unsigned i = 0; i < 4; i++)
+        line(t, " %016llx", (unsigned long long)clock.fingerprint[i]);
+    line(t, "\nhz %llu\nmemory %llu\ncpus %u\nacpi %d\npci %d\nappend %s\n",
+         (unsigned long long)m->hz, (unsigned long long)m->ram_size, m->cpu_count, c->acpi, c->pci,
+         c->append ? c->append : "");
+    line(t, "console %s\n", c->console ? "yes" : "no");
+    const char *what = "";
+    int error = describe_images(t, c, &what);
+    if (error)
+        machine_log(m, "%s: %s", what, strerror(-error));
+    return error;
+}
+
+// ---- what the inputs ask of the machine ------------------------------------------------------------
+static uint64_t hash_state(void *opaque) {
+    return machine_hash_state(opaque);
+}
+static uint64_t hash_memory(void *opaque) {
+    return machine_hash_memory(opaque);
+}
+
+static void stop(void *opaque, bool failed, const char *reason) {
+    machine_stop(opaque, failed ? MACHINE_FAILED : MACHINE_QUIT, "%s", reason);
+}
+
+static struct inputs *open_log(struct machine *m, const char *description) {
+    const struct config *c = m->config;
+    char error[256] = "";
+    struct inputs *in = c->record ? inputs_record(c->record, description, m->hz, c->seed, error)
+                                  : inputs_replay(c->replay, description, m->hz, error);
+    if (!in)
+        machine_log(m, "%s", error);
+    return in;
+}
+
+struct inputs *recording_open(struct machine *m) {
+    const struct config *c = m->config;
+    if (!c->record && !c->replay)
+        return inputs_pass_through(m->hz);
+    if (!m->exact) {
+        machine_log(
+            m,
+            "recording and replaying need an exact instruction clock, which this machine does not have");
+        return NULL;
+    }
+    static char description[DESCRIPTION_MAX];
+    struct text t = {description, sizeof(description)};
+    struct inputs *in = describe(m, &t) ? NULL : open_log(m, description);
+    const struct inputs_target target = {m, hash_state, hash_memory, stop};
+    if (in)
+        inputs_set_target(in, &target);
+    return in;
+}
+
+int recording_finish(struct machine *m, int status) {
+    static const char *const ends[] = {
+        [MACHINE_RUNNING] = "running", [MACHINE_POWERED_OFF] = "powered off",
+        [MACHINE_RESET] = "reset",     [MACHINE_TRIPLE_FAULT] = "triple fault",
+        [MACHINE_FAILED] = "failed",   [MACHINE_QUIT] = "left"};
+    struct landmark at = {.count = m->count, .cpu = m->current->index};
+    int error = inputs_finish(m->inputs, &at, ends[m->end]);
+    if (m->config->record && !error)
+        machine_log(m, "recorded %llu instructions in %s", (unsigned long long)m->count,
+                    m->config->record);
+    if (m->config->replay && m->end == MACHINE_QUIT)
+        machine_log(m, "replayed %llu instructions, all checks equal",
+                    (unsigned long long)m->count);
+    return error || (m->config->replay && m->end == MACHINE_FAILED) ? EXIT_DIFFERS : status;
+}
