@@ -3,6 +3,7 @@
 // Nothing is checked but that the kernel lives and that the parent can go on: last line
 // `end ok CALLS calls`.
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
@@ -17,15 +18,20 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define BATCH   200          // calls of one child at most
-#define LAST    470          // numbers beyond the highest known one are tried too
-#define SECONDS 2            // a child that takes longer hangs
-#define MEMORY  (64ul << 20) // bytes of address space beyond what a child begins with
+#define BATCH    200          // calls of one child at most
+#define LAST     470          // numbers beyond the highest known one are tried too
+#define SECONDS  2            // a child that takes longer hangs
+#define WAVE     4            // children at a time
+#define PATIENCE 20000        // us until a call that sleeps is interrupted
+#define MEMORY   (64ul << 20) // bytes of address space beyond what a child begins with
 
 static uint64_t state;
+static long *made; // calls in all; shared with the children
+static int alone;  // this is VMkernel, and nobody else needs it
 
 static uint64_t next(void) { // xorshift64*
     state ^= state >> 12;
@@ -56,7 +62,6 @@ static int masked(long n, const uint64_t a[6]) {
     case SYS_mount:
     case SYS_umount2:
     case SYS_pivot_root:
-    case SYS_chroot:
     case SYS_unshare:
     case SYS_setns:
     case SYS_vhangup:
@@ -64,6 +69,11 @@ static int masked(long n, const uint64_t a[6]) {
     case SYS_ptrace:
     case SYS_process_vm_writev:
     case SYS_syslog:
+    case SYS_setsid:
+    case SYS_setpgid: // the parent cleans up by group
+    case SYS_pidfd_send_signal: return 1;
+    // On a computer that others use, too:
+    case SYS_chroot:
     case SYS_unlink: // paths made of chance could name what the others need
     case SYS_unlinkat:
     case SYS_rename:
@@ -77,23 +87,20 @@ static int masked(long n, const uint64_t a[6]) {
     case SYS_fchmodat:
     case SYS_fchownat:
     case SYS_sync: // slow
-    case SYS_setsid:
-    case SYS_setpgid: // the parent cleans up by group
-    case SYS_prlimit64:
     case SYS_setrlimit:
-    case SYS_setpriority:
     case SYS_sched_setscheduler: // a real-time child would hold the processor
     case SYS_sched_setattr:
     case SYS_sched_setparam:
     case SYS_vfork: // shares our stack
     case SYS_clone:
-    case SYS_clone3: return 1;
+    case SYS_clone3: return !alone;
+    case SYS_setpriority: return !alone || a[0] != PRIO_PROCESS || a[1] != 0;
+    case SYS_prlimit64: return !alone || a[0] != 0;
     case SYS_kill: return (int)a[0] <= 0 || a[0] != (uint64_t)getpid();
     case SYS_tkill: return a[0] != (uint64_t)gettid();
     case SYS_tgkill: return a[0] != (uint64_t)getpid();
     case SYS_rt_sigqueueinfo: return a[0] != (uint64_t)getpid();
     case SYS_rt_tgsigqueueinfo: return a[0] != (uint64_t)getpid();
-    case SYS_pidfd_send_signal: return 1;
     case SYS_ioctl: return a[0] <= 2; // the terminal of the test
     case SYS_fcntl: return a[0] <= 2;
     }
@@ -195,6 +202,20 @@ static void limit(int what, uint64_t n) {
     setrlimit(what, &l);
 }
 
+static void on_tick(int sig) {}
+
+// Interrupts calls that sleep. The calls may have changed it, so it is set again now and then.
+static void set_tick(void) {
+    struct sigaction sa = {.sa_handler = on_tick};
+    struct itimerval every = {{0, PATIENCE}, {0, PATIENCE}};
+    sigset_t mask;
+    sigaction(SIGVTALRM, &sa, NULL);
+    sigaction(SIGALRM, &sa, NULL);
+    sigemptyset(&mask);
+    sigprocmask(SIG_SETMASK, &mask, NULL);
+    setitimer(ITIMER_REAL, &every, NULL);
+}
+
 static void run_child(uint64_t seed, int calls) {
     state = seed | 1;
     setpgid(0, 0);
@@ -206,15 +227,19 @@ static void run_child(uint64_t seed, int calls) {
         dup2(open("/dev/null", O_RDWR), fd);
     make_files();
     make_memory();
-    alarm(SECONDS);
+    if (alone && (mkdir("/tmp/t_sysfuzz.d", 0777), chdir("/tmp/t_sysfuzz.d")))
+        _exit(1);
     pid_t me = getpid();
     for (int i = 0; i < calls; i++) {
+        if (i % 8 == 0)
+            set_tick();
         long n = below(20) ? (long)below(LAST) : (long)number();
         uint64_t a[6];
         for (int k = 0; k < 6; k++)
             a[k] = argument(k);
         if (masked(n, a))
             continue;
+        __atomic_fetch_add(made, 1, __ATOMIC_RELAXED);
         syscall(n, a[0], a[1], a[2], a[3], a[4], a[5]);
         if (getpid() != me) // the child of a fork()
             _exit(0);
@@ -229,47 +254,59 @@ static void on_alarm(int sig) {
 
 // Ends a child and what it started. True when it had to be killed.
 static int finish(pid_t child) {
-    int status, killed = 0;
+    int status = 0, killed = 0;
     hung = 0;
-    alarm(SECONDS * 2); // it may have turned its own alarm off
-    while (waitpid(child, &status, 0) < 0) {
+    alarm(SECONDS);
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
         if (hung)
             kill(-child, SIGKILL), kill(child, SIGKILL), killed = 1;
     }
     alarm(0);
     kill(-child, SIGKILL);
-    while (waitpid(-1, NULL, WNOHANG) > 0)
+    while (waitpid(-child, NULL, WNOHANG) > 0)
         ;
     return killed || WIFSIGNALED(status);
 }
 
+// Starts WAVE children, waits for them and counts those that died; 0, or -1: fork() failed.
+static int run_wave(long *died) {
+    pid_t children[WAVE];
+    int count = 0;
+    for (; count < WAVE; count++) {
+        uint64_t child_seed = next();
+        children[count] = fork();
+        if (children[count] < 0) {
+            perror("fork");
+            return -1;
+        }
+        if (children[count] == 0)
+            run_child(child_seed, BATCH);
+    }
+    while (count)
+        *died += finish(children[--count]);
+    return 0;
+}
+
 int main(int argc, char **argv) {
-    long calls = argc > 1 ? atol(argv[1]) : 10000, done = 0, died = 0, shown = 0;
+    long calls = argc > 1 ? atol(argv[1]) : 10000, died = 0, shown = 0;
     uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 1;
     struct sigaction sa = {.sa_handler = on_alarm}; // no SA_RESTART: ends waitpid()
     sigaction(SIGALRM, &sa, NULL);
     signal(SIGTTOU, SIG_IGN);
+    alone = access("/proc/pools", F_OK) == 0;
     printf("t_sysfuzz: %ld calls, seed %lu\n", calls, (unsigned long)seed);
     fflush(stdout);
     state = seed * 0x9e3779b97f4a7c15ull + 1;
-    while (done < calls) {
-        int n = calls - done < BATCH ? (int)(calls - done) : BATCH;
-        uint64_t child_seed = next();
-        pid_t child = fork();
-        if (child < 0) {
-            perror("fork");
+    made = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    while (*made < calls) {
+        if (run_wave(&died))
             return 1;
-        }
-        if (child == 0)
-            run_child(child_seed, n);
-        died += finish(child);
-        done += n;
-        if (done - shown >= calls / 10) {
-            shown = done;
-            printf("%ld calls, %ld children died\n", done, died);
+        if (*made - shown >= calls / 10) {
+            shown = *made;
+            printf("%ld calls, %ld children died\n", *made, died);
             fflush(stdout);
         }
     }
-    printf("end ok %ld calls\n", done);
+    printf("end ok %ld calls\n", *made);
     return 0;
 }

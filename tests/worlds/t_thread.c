@@ -181,9 +181,11 @@ int main(int argc, char **argv) {
         return syscall(SYS_gettid) == getpid() ? 43 : 1;
     if (argc > 1)
         rounds = atol(argv[1]);
+    unsigned long long start = __builtin_ia32_rdtsc();
     hammer();
     churn();
     endings();
     robust();
+    printf("# %llu million ticks\n", (__builtin_ia32_rdtsc() - start) / 1000000);
     return check_end();
 }
