@@ -154,7 +154,18 @@ static unsigned access_size(struct vcpu *v, const struct vm_exit *e) {
     return e->memory.page_walk ? WALK_SIZE : size_by_decoding(v);
 }
 
-static unsigned access_of(const struct vm_exit *e) {
+// With accessed and dirty bits in second-level entries every walk of the guest's tables is reported as a
+// write. It is one when it sets the accessed bit. (That it may set a dirty bit cannot be seen.)
+static unsigned walk_access(struct vcpu *v, const struct vm_exit *e) {
+    uint32_t entry = 0;
+    bool known = vm_read(v->vm, e->memory.gpa, &entry, sizeof(entry)) == 0;
+    return ACCESS_READ |
+           (known && entry & PTE_PRESENT && !(entry & PTE_ACCESSED) ? ACCESS_WRITE : 0);
+}
+
+static unsigned access_of(struct vcpu *v, const struct vm_exit *e) {
+    if (e->memory.page_walk)
+        return walk_access(v, e);
     return (e->memory.read ? ACCESS_READ : 0) | (e->memory.write ? ACCESS_WRITE : 0) |
            (e->memory.execute ? ACCESS_EXEC : 0);
 }
@@ -169,13 +180,13 @@ static const struct watch *find_hit(struct vm *vm, uint64_t gpa, unsigned size, 
 
 // Whether the access is to be reported; then chrono_run says what it is.
 static bool report_hit(struct vcpu *v, const struct vm_exit *e) {
-    unsigned size = access_size(v, e);
+    unsigned size = access_size(v, e), access = access_of(v, e);
     spin_lock(&v->vm->stage2->lock);
-    const struct watch *w = find_hit(v->vm, e->memory.gpa, size, access_of(e));
+    const struct watch *w = find_hit(v->vm, e->memory.gpa, size, access);
     if (w) {
         v->chrono->watch_gpa = e->memory.gpa;
         v->chrono->watch_gva = e->memory.gva_valid ? e->memory.gva : 0;
-        v->chrono->watch_access = access_of(e);
+        v->chrono->watch_access = access;
         v->chrono->watch_id = w->id;
         v->run->exit_reason = KVM_EXIT_CHRONO_WATCH;
     }
