@@ -16,14 +16,18 @@
 #include "vmm/machine/cpu.h"
 #include "vmm/machine/disk.h"
 #include "vmm/machine/guest.h"
+#include "vmm/machine/ide.h"
 #include "vmm/machine/ioapic.h"
 #include "vmm/machine/lapic.h"
 #include "vmm/machine/output.h"
 #include "vmm/machine/pci.h"
 #include "vmm/machine/pic.h"
 #include "vmm/machine/pit.h"
+#include "vmm/machine/ports.h"
+#include "vmm/machine/ps2.h"
 #include "vmm/machine/rtc.h"
 #include "vmm/machine/uart.h"
+#include "vmm/machine/vga.h"
 #include "vmm/machine/virtio_blk.h"
 #include "vmm/machine/virtio_console.h"
 #include "vmm/machine/virtio_rng.h"
@@ -38,7 +42,7 @@ static struct output *open_output(struct machine *m, const char *spec) {
     return o;
 }
 
-static void create_disk(struct machine *m, const struct config_disk *config) {
+static struct disk *open_disk(struct machine *m, const struct config_disk *config) {
     struct disk_options options = {
         .path = config->path,
         .overlay = config->overlay,
@@ -51,8 +55,28 @@ static void create_disk(struct machine *m, const struct config_disk *config) {
     struct disk *d = disk_open(m, &options, error, sizeof(error));
     if (!d)
         machine_stop(m, MACHINE_FAILED, "%s", error);
-    else if (config->interface == DISK_VIRTIO)
-        virtio_blk_create(m, d);
+    return d;
+}
+
+static void create_disks(struct machine *m) {
+    struct disk *ide[IDE_CHANNELS * IDE_DRIVES] = {NULL};
+    unsigned ide_count = 0;
+    for (unsigned i = 0; i < m->config->disk_count; i++) {
+        const struct config_disk *config = &m->config->disks[i];
+        if (config->interface == DISK_IDE && ide_count == IDE_CHANNELS * IDE_DRIVES) {
+            machine_stop(m, MACHINE_FAILED, "disk '%s': there are four IDE disks already", config->path);
+            return;
+        }
+        struct disk *d = open_disk(m, config);
+        if (!d)
+            return;
+        if (config->interface == DISK_IDE)
+            ide[ide_count++] = d;
+        else
+            virtio_blk_create(m, d);
+    }
+    if (ide_count)
+        ide_create(m, ide);
 }
 
 // The whole machine, in the order of everything that has an order: reset, state, timers at one moment.
@@ -71,6 +95,9 @@ static void create_devices(struct machine *m) {
     // Ports of the board
     for (unsigned i = 0; i < UART_COUNT; i++)
         uart_create(m, i, open_output(m, config->serial[i]));
+    ps2_create(m);
+    vga_create(m);
+    ports_create(m, open_output(m, config->debug));
     // PCI
     if (config->pci) {
         pci_create(m);
@@ -79,8 +106,7 @@ static void create_devices(struct machine *m) {
         if (config->console)
             virtio_console_create(m, open_output(m, config->console));
     }
-    for (unsigned i = 0; i < config->disk_count; i++)
-        create_disk(m, &config->disks[i]);
+    create_disks(m);
 }
 
 // ---- creation ----------------------------------------------------------------------------------

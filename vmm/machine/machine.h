@@ -17,7 +17,6 @@ struct ioapic;
 struct lapic;
 struct pci;
 struct pic;
-struct ps2;
 struct acpi_pm;
 struct rtc;
 struct vga;
@@ -76,7 +75,6 @@ struct machine {
     struct ioapic *ioapic;
     struct rtc *rtc;
     struct pci *pci; // NULL: no PCI bus
-    struct ps2 *ps2;
     struct vga *vga;
     bool a20; // ports.c: the gate's state; addresses are never masked
     struct acpi_pm *acpi_pm;

@@ -1,0 +1,12 @@
+// Single ports of the board: POST code (80h), fast reset and A20 (92h), debug output (E9h, 402h), and a port
+// that ends the VM with a status (501h).
+#pragma once
+#include <stdbool.h>
+
+struct machine;
+struct output;
+
+#define EXIT_PORT 0x501
+
+// `debug` receives what the guest writes to E9h and 402h; NULL: nowhere.
+void ports_create(struct machine *m, struct output *debug);
