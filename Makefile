@@ -15,7 +15,7 @@ LIMIT        ?= 900#            make boot gives up after so many seconds
 T            ?=#                make test: only tests whose name contains one of these words
 WERROR       ?=#                1: compiler warnings are errors (CI sets it)
 LOOSE        ?=#                1: link the kernel although symbols are missing (bring-up only)
-PARTS        ?= kernel#          folders that VMkernel is made of: kernel, or kernel vmm
+PARTS        ?= kernel vmm#      folders that VMkernel is made of: kernel, or kernel vmm
 SKIP         ?=#                kernel sources to leave out (bring-up only)
 V            ?=#                1: show commands
 

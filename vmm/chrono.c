@@ -21,7 +21,9 @@ static void decode_operand(struct vcpu *v, const struct vm_exit *e) {
 static void write_register(struct vcpu *v, unsigned gpr, unsigned size, uint64_t value) {
     if (gpr == GPR_RSP)
         vcpu_sync(v, PART_RSP);
-    v->gpr[gpr] = size == 2 ? (v->gpr[gpr] & ~0xffffull) | (uint16_t)value : size == 4 ? (uint32_t)value : value;
+    v->gpr[gpr] = size == 2   ? (v->gpr[gpr] & ~0xffffull) | (uint16_t)value
+                  : size == 4 ? (uint32_t)value
+                              : value;
     if (gpr == GPR_RSP)
         vcpu_changed(v, PART_RSP);
 }
@@ -81,7 +83,13 @@ int vcpu_step_done(struct vcpu *v) {
 }
 
 // ---- CHRONO_GET_STATE, CHRONO_SET_STATE ---------------------------------------------------------
-enum { TYPE_EXTERNAL = 0, TYPE_NMI = 2, TYPE_HARDWARE = 3, TYPE_SOFT_INT = 4, TYPE_SOFT_EXCEPTION = 6 };
+enum {
+    TYPE_EXTERNAL = 0,
+    TYPE_NMI = 2,
+    TYPE_HARDWARE = 3,
+    TYPE_SOFT_INT = 4,
+    TYPE_SOFT_EXCEPTION = 6
+};
 #define INFO_VALID     (1u << 31)
 #define INFO_HAS_ERROR (1u << 11)
 
@@ -89,12 +97,14 @@ enum { TYPE_EXTERNAL = 0, TYPE_NMI = 2, TYPE_HARDWARE = 3, TYPE_SOFT_INT = 4, TY
 static uint32_t vectoring(const struct vcpu *v) {
     bool soft = v->event.soft_length;
     if (v->event.exception_pending)
-        return INFO_VALID | v->event.exception_vector | (soft ? TYPE_SOFT_EXCEPTION : TYPE_HARDWARE) << 8 |
+        return INFO_VALID | v->event.exception_vector |
+               (soft ? TYPE_SOFT_EXCEPTION : TYPE_HARDWARE) << 8 |
                (v->event.exception_has_error ? INFO_HAS_ERROR : 0);
     if (v->event.nmi_injected)
         return INFO_VALID | VECTOR_NMI | TYPE_NMI << 8;
     if (v->event.interrupt_pending)
-        return INFO_VALID | v->event.interrupt_vector | (v->event.interrupt_soft ? TYPE_SOFT_INT : TYPE_EXTERNAL) << 8;
+        return INFO_VALID | v->event.interrupt_vector |
+               (v->event.interrupt_soft ? TYPE_SOFT_INT : TYPE_EXTERNAL) << 8;
     return 0;
 }
 
@@ -151,7 +161,8 @@ long chrono_set_state(struct vcpu *v, unsigned long arg) {
     if (copy_from_user(&s, (void __user *)arg, sizeof(s)))
         return -EFAULT;
     // Values that no processor would load: SDM vol. 3, "Checks on Guest Non-Register State".
-    if (s.activity > 3 || (s.interruptibility & ~0x1fu) || (s.interruptibility & 3) == 3 || s.vectoring_length > 15)
+    if (s.activity > 3 || (s.interruptibility & ~0x1fu) || (s.interruptibility & 3) == 3 ||
+        s.vectoring_length > 15)
         return -EINVAL;
     vcpu_fetch(v, PART_ALL);
     v->count = v->chrono->count = s.count;

@@ -16,39 +16,44 @@
 
 #define ENTRIES_MAX 256 // KVM_MAX_CPUID_ENTRIES
 
-#define LEAF1_EDX                                                                                                   \
-    (BIT(0) /* FPU */ | BIT(1) /* VME */ | BIT(2) /* DE */ | BIT(3) /* PSE */ | BIT(4) /* TSC */ |                  \
-     BIT(5) /* MSR */ | BIT(6) /* PAE */ | BIT(7) /* MCE */ | BIT(8) /* CX8 */ | BIT(9) /* APIC */ |                \
-     BIT(11) /* SEP */ | BIT(12) /* MTRR */ | BIT(13) /* PGE */ | BIT(14) /* MCA */ | BIT(15) /* CMOV */ |          \
-     BIT(16) /* PAT */ | BIT(17) /* PSE-36 */ | BIT(19) /* CLFSH */ | BIT(23) /* MMX */ | BIT(24) /* FXSR */ |      \
-     BIT(25) /* SSE */ | BIT(26) /* SSE2 */ | BIT(27) /* SS */)
-#define LEAF1_ECX_BASE                                                                                              \
-    (BIT(0) /* SSE3 */ | BIT(9) /* SSSE3 */ | BIT(13) /* CX16 */ | BIT(19) /* SSE4.1 */ | BIT(20) /* SSE4.2 */ |    \
-     BIT(21) /* x2APIC */ | BIT(22) /* MOVBE */ | BIT(23) /* POPCNT */ | BIT(26) /* XSAVE */)
-#define LEAF1_ECX_CRYPTO (BIT(1) /* PCLMULQDQ */ | BIT(25) /* AES */)
-#define LEAF1_ECX_AVX    (BIT(12) /* FMA */ | BIT(28) /* AVX */ | BIT(29) /* F16C */)
+#define LEAF1_EDX                                                                                  \
+    (BIT(0) /* FPU */ | BIT(1) /* VME */ | BIT(2) /* DE */ | BIT(3) /* PSE */ | BIT(4) /* TSC */ | \
+     BIT(5) /* MSR */ | BIT(6) /* PAE */ | BIT(7) /* MCE */ | BIT(8) /* CX8 */ |                   \
+     BIT(9) /* APIC */ | BIT(11) /* SEP */ | BIT(12) /* MTRR */ | BIT(13) /* PGE */ |              \
+     BIT(14) /* MCA */ | BIT(15) /* CMOV */ | BIT(16) /* PAT */ | BIT(17) /* PSE-36 */ |           \
+     BIT(19) /* CLFSH */ | BIT(23) /* MMX */ | BIT(24) /* FXSR */ | BIT(25) /* SSE */ |            \
+     BIT(26) /* SSE2 */ | BIT(27) /* SS */)
+#define LEAF1_ECX_BASE                                                                          \
+    (BIT(0) /* SSE3 */ | BIT(9) /* SSSE3 */ | BIT(13) /* CX16 */ | BIT(19) /* SSE4.1 */ |       \
+     BIT(20) /* SSE4.2 */ | BIT(21) /* x2APIC */ | BIT(22) /* MOVBE */ | BIT(23) /* POPCNT */ | \
+     BIT(26) /* XSAVE */)
+#define LEAF1_ECX_CRYPTO   (BIT(1) /* PCLMULQDQ */ | BIT(25) /* AES */)
+#define LEAF1_ECX_AVX      (BIT(12) /* FMA */ | BIT(28) /* AVX */ | BIT(29) /* F16C */)
 #define LEAF1_TSC_DEADLINE BIT(24) // user space adds it when its local APIC has that mode
-#define LEAF1_OSXSAVE    BIT(27)
-#define LEAF1_XSAVE      BIT(26)
-#define LEAF1_HYPERVISOR BIT(31)
-#define LEAF1_APIC       BIT(9)
-#define LEAF7_EBX                                                                                                   \
-    (BIT(0) /* FSGSBASE */ | BIT(1) /* TSC_ADJUST */ | BIT(3) /* BMI1 */ | BIT(7) /* SMEP */ | BIT(8) /* BMI2 */ |  \
-     BIT(9) /* ERMS */ | BIT(20) /* SMAP */ | BIT(23) /* CLFLUSHOPT */)
+#define LEAF1_OSXSAVE      BIT(27)
+#define LEAF1_XSAVE        BIT(26)
+#define LEAF1_HYPERVISOR   BIT(31)
+#define LEAF1_APIC         BIT(9)
+#define LEAF7_EBX                                                                              \
+    (BIT(0) /* FSGSBASE */ | BIT(1) /* TSC_ADJUST */ | BIT(3) /* BMI1 */ | BIT(7) /* SMEP */ | \
+     BIT(8) /* BMI2 */ | BIT(9) /* ERMS */ | BIT(20) /* SMAP */ | BIT(23) /* CLFLUSHOPT */)
 #define LEAF7_EBX_AVX2 BIT(5)
 #define LEAF7_ECX      BIT(2) /* UMIP */
 #define LEAF7_EDX      (BIT(4) /* FSRM */ | BIT(29) /* ARCH_CAPABILITIES */)
 #define EXT1_ECX       (BIT(0) /* LAHF */ | BIT(5) /* LZCNT */ | BIT(8) /* PREFETCHW */)
-#define EXT1_EDX       (BIT(11) /* SYSCALL */ | BIT(20) /* NX */ | BIT(26) /* 1 GB pages */ | BIT(27) /* RDTSCP */ | BIT(29) /* LM */)
-#define EXT7_EDX       BIT(8) // the TSC is invariant
+#define EXT1_EDX                                                                                  \
+    (BIT(11) /* SYSCALL */ | BIT(20) /* NX */ | BIT(26) /* 1 GB pages */ | BIT(27) /* RDTSCP */ | \
+     BIT(29) /* LM */)
+#define EXT7_EDX BIT(8) // the TSC is invariant
 
-#define XFEATURE_AVX BIT(2)
+#define XFEATURE_AVX      BIT(2)
 #define XFEATURES_OFFERED (3 | XFEATURE_AVX)
 
 static struct kvm_cpuid_entry2 model[32];
 static unsigned model_count;
 
-static void add(uint32_t leaf, uint32_t subleaf, bool indexed, uint32_t eax, uint32_t ebx, uint32_t ecx, uint32_t edx) {
+static void add(uint32_t leaf, uint32_t subleaf, bool indexed, uint32_t eax, uint32_t ebx,
+                uint32_t ecx, uint32_t edx) {
     ASSERT(model_count < ARRAY_SIZE(model));
     model[model_count++] = (struct kvm_cpuid_entry2){
         .function = leaf,
@@ -70,8 +75,8 @@ static uint32_t text4(const char *s) {
 static void add_brand(void) {
     static const char brand[48] = "Chronovisor Virtual CPU";
     for (unsigned i = 0; i < 3; i++)
-        add(0x80000002 + i, 0, false, text4(brand + 16 * i), text4(brand + 16 * i + 4), text4(brand + 16 * i + 8),
-            text4(brand + 16 * i + 12));
+        add(0x80000002 + i, 0, false, text4(brand + 16 * i), text4(brand + 16 * i + 4),
+            text4(brand + 16 * i + 8), text4(brand + 16 * i + 12));
 }
 
 // Where XSAVE keeps a component, and how much all enabled ones take (SDM vol. 1, 13.4, 13.5).
@@ -156,7 +161,8 @@ long cpuid_get_supported(unsigned long arg) {
 static struct kvm_cpuid_entry2 *find(const struct vcpu *v, uint32_t leaf, uint32_t subleaf) {
     struct kvm_cpuid_entry2 *e = v->cpuid, *end = e + v->cpuid_count;
     for (; e < end; e++)
-        if (e->function == leaf && (!(e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) || e->index == subleaf))
+        if (e->function == leaf &&
+            (!(e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) || e->index == subleaf))
             return e;
     return NULL;
 }
@@ -177,8 +183,8 @@ uint64_t cpuid_cr4_allowed(const struct vcpu *v) {
     uint64_t must0, may0, must4, may4;
     vmm_vendor->cr_limits(&must0, &may0, &must4, &may4);
     uint32_t ecx1 = cpuid_bits(v, 1, 0, CPUID_ECX), ebx7 = cpuid_bits(v, 7, 0, CPUID_EBX);
-    uint64_t allowed = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE |
-                       CR4_OSFXSR | CR4_OSXMMEXCPT;
+    uint64_t allowed = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE |
+                       CR4_PGE | CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT;
     allowed |= ecx1 & LEAF1_XSAVE ? CR4_OSXSAVE : 0;
     allowed |= ebx7 & BIT(0) ? CR4_FSGSBASE : 0;
     allowed |= ebx7 & BIT(7) ? CR4_SMEP : 0;
@@ -188,7 +194,8 @@ uint64_t cpuid_cr4_allowed(const struct vcpu *v) {
 }
 
 uint64_t cpuid_xcr0_allowed(const struct vcpu *v) {
-    uint64_t bits = cpuid_bits(v, 0xd, 0, CPUID_EAX) | (uint64_t)cpuid_bits(v, 0xd, 0, CPUID_EDX) << 32;
+    uint64_t bits = cpuid_bits(v, 0xd, 0, CPUID_EAX) | (uint64_t)cpuid_bits(v, 0xd, 0, CPUID_EDX)
+                                                           << 32;
     return bits & fpu_features();
 }
 
@@ -204,10 +211,11 @@ void cpuid_update(struct vcpu *v) {
 }
 
 // The highest leaf of the class of leaves (0h, 80000000h) that `leaf` belongs to.
-static const struct kvm_cpuid_entry2 *out_of_range(const struct vcpu *v, uint32_t leaf, uint32_t subleaf) {
+static const struct kvm_cpuid_entry2 *out_of_range(const struct vcpu *v, uint32_t leaf,
+                                                   uint32_t subleaf) {
     const struct kvm_cpuid_entry2 *class = find(v, leaf & 0x80000000, 0), *basic = find(v, 0, 0);
     if (!basic || (class && leaf <= class->eax))
-        return NULL; // within the class but not there: all zero
+        return NULL;                     // within the class but not there: all zero
     return find(v, basic->eax, subleaf); // as Intel's processors: data of the highest basic leaf
 }
 
@@ -290,8 +298,11 @@ long cpuid_set(struct vcpu *v, unsigned long arg) {
             kfree(entries);
             return -EFAULT;
         }
-        entries[i] = (struct kvm_cpuid_entry2){
-            .function = old.function, .eax = old.eax, .ebx = old.ebx, .ecx = old.ecx, .edx = old.edx};
+        entries[i] = (struct kvm_cpuid_entry2){.function = old.function,
+                                               .eax = old.eax,
+                                               .ebx = old.ebx,
+                                               .ecx = old.ecx,
+                                               .edx = old.edx};
     }
     install(v, entries, head.nent);
     return 0;

@@ -8,12 +8,13 @@
 #include "vmm/vendor.h"
 #include "vmm/x86.h"
 
-#define CR0_KNOWN                                                                                  \
-    (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
+#define CR0_KNOWN                                                                              \
+    (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | \
+     CR0_PG)
 #define PDPTE_RESERVED (~(uint64_t)0 << 52 | 0x1e6) // and address bits above the physical width
-#define XCR0_X87 1u
-#define XCR0_SSE 2u
-#define XCR0_AVX 4u
+#define XCR0_X87       1u
+#define XCR0_SSE       2u
+#define XCR0_AVX       4u
 
 bool cr_is_pae(const struct vcpu *v) {
     return (v->cr0 & CR0_PG) && (v->cr4 & CR4_PAE) && !(v->efer & EFER_LMA);
@@ -58,7 +59,8 @@ int cr_set_cr0(struct vcpu *v, uint64_t value) {
         int err = set_paging(v, value);
         if (err)
             return err;
-    } else if (cr_is_pae(v) && ((value ^ v->cr0) & (CR0_CD | CR0_NW)) && cr_load_pdptes(v, v->cr3)) {
+    } else if (cr_is_pae(v) && ((value ^ v->cr0) & (CR0_CD | CR0_NW)) &&
+               cr_load_pdptes(v, v->cr3)) {
         return -EINVAL;
     }
     bool flush = (value ^ v->cr0) & (CR0_PG | CR0_WP);
@@ -91,7 +93,8 @@ int cr_set_cr4(struct vcpu *v, uint64_t value) {
         return -EINVAL;
     uint64_t changed = value ^ v->cr4, old = v->cr4;
     v->cr4 = value;
-    if ((changed & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP)) && cr_is_pae(v) && cr_load_pdptes(v, v->cr3)) {
+    if ((changed & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP)) && cr_is_pae(v) &&
+        cr_load_pdptes(v, v->cr3)) {
         v->cr4 = old;
         return -EINVAL;
     }
@@ -149,7 +152,10 @@ static int set_cr(struct vcpu *v, unsigned number, uint64_t value, uint32_t leng
 }
 
 static int get_cr(struct vcpu *v, const struct vm_exit *e) {
-    uint64_t value = e->cr.number == 3 ? v->cr3 : e->cr.number == 8 ? v->cr8 : e->cr.number == 4 ? v->cr4 : v->cr0;
+    uint64_t value = e->cr.number == 3   ? v->cr3
+                     : e->cr.number == 8 ? v->cr8
+                     : e->cr.number == 4 ? v->cr4
+                                         : v->cr0;
     if (!((v->efer & EFER_LMA) && v->seg[SEG_CS].l))
         value = (uint32_t)value;
     if (e->cr.gpr == GPR_RSP)

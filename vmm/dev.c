@@ -15,14 +15,32 @@
 // Capabilities that are simply there. Everything not listed here or below is absent, above all the
 // interrupt controllers, PIT and clocks in the kernel: these are the vmx process's.
 static const uint32_t present[] = {
-    KVM_CAP_USER_MEMORY, KVM_CAP_DESTROY_MEMORY_REGION_WORKS, KVM_CAP_JOIN_MEMORY_REGIONS_WORKS,
-    KVM_CAP_SET_TSS_ADDR, KVM_CAP_EXT_CPUID, KVM_CAP_MP_STATE, KVM_CAP_READONLY_MEM,
-    KVM_CAP_IMMEDIATE_EXIT, KVM_CAP_SET_GUEST_DEBUG, KVM_CAP_VCPU_EVENTS, KVM_CAP_DEBUGREGS,
-    KVM_CAP_XSAVE, KVM_CAP_XCRS, KVM_CAP_USER_NMI, KVM_CAP_GET_TSC_KHZ,
-    KVM_CAP_SET_IDENTITY_MAP_ADDR, KVM_CAP_GET_MSR_FEATURES,
-    KVM_CAP_X86_USER_SPACE_MSR, KVM_CAP_X86_MSR_FILTER, KVM_CAP_EXCEPTION_PAYLOAD,
-    KVM_CAP_CHECK_EXTENSION_VM, KVM_CAP_ENABLE_CAP_VM, KVM_CAP_SREGS2, KVM_CAP_NOP_IO_DELAY,
-    KVM_CAP_X86_TRIPLE_FAULT_EVENT, KVM_CAP_SYNC_MMU,
+    KVM_CAP_USER_MEMORY,
+    KVM_CAP_DESTROY_MEMORY_REGION_WORKS,
+    KVM_CAP_JOIN_MEMORY_REGIONS_WORKS,
+    KVM_CAP_SET_TSS_ADDR,
+    KVM_CAP_EXT_CPUID,
+    KVM_CAP_MP_STATE,
+    KVM_CAP_READONLY_MEM,
+    KVM_CAP_IMMEDIATE_EXIT,
+    KVM_CAP_SET_GUEST_DEBUG,
+    KVM_CAP_VCPU_EVENTS,
+    KVM_CAP_DEBUGREGS,
+    KVM_CAP_XSAVE,
+    KVM_CAP_XCRS,
+    KVM_CAP_USER_NMI,
+    KVM_CAP_GET_TSC_KHZ,
+    KVM_CAP_SET_IDENTITY_MAP_ADDR,
+    KVM_CAP_GET_MSR_FEATURES,
+    KVM_CAP_X86_USER_SPACE_MSR,
+    KVM_CAP_X86_MSR_FILTER,
+    KVM_CAP_EXCEPTION_PAYLOAD,
+    KVM_CAP_CHECK_EXTENSION_VM,
+    KVM_CAP_ENABLE_CAP_VM,
+    KVM_CAP_SREGS2,
+    KVM_CAP_NOP_IO_DELAY,
+    KVM_CAP_X86_TRIPLE_FAULT_EVENT,
+    KVM_CAP_SYNC_MMU,
     KVM_CAP_INTERNAL_ERROR_DATA,
 };
 
@@ -37,8 +55,9 @@ long vmm_check_extension(unsigned long cap) {
     case KVM_CAP_MAX_VCPU_ID: return VM_MAX_VCPUS;
     case KVM_CAP_NR_MEMSLOTS: return VM_MAX_SLOTS;
     case KVM_CAP_SYNC_REGS: return sync_regs_fields();
-    case KVM_CAP_XSAVE2: return fpu_area_size() > sizeof(struct kvm_xsave) ? fpu_area_size()
-                                                                          : sizeof(struct kvm_xsave);
+    case KVM_CAP_XSAVE2:
+        return fpu_area_size() > sizeof(struct kvm_xsave) ? fpu_area_size()
+                                                          : sizeof(struct kvm_xsave);
     case KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: return KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE;
     case KVM_CAP_SET_GUEST_DEBUG2:
         return KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP |

@@ -136,17 +136,16 @@ static int int3(struct vcpu *v, const struct vm_exit *e) {
 int exception_exit(struct vcpu *v, const struct vm_exit *e) {
     switch (e->exception.vector) {
     case VECTOR_DB: return debug_exception(v, e);
-    case VECTOR_BP:
-        return int3(v, e);
+    case VECTOR_BP: return int3(v, e);
     case VECTOR_MC: return 1; // the host's, which has handled it
     }
     return reflect(v, e);
 }
 
 // ---- ioctls ------------------------------------------------------------------------------------
-#define GUESTDBG_KNOWN                                                                             \
-    (KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP | KVM_GUESTDBG_USE_SW_BP | \
-     KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP)
+#define GUESTDBG_KNOWN                                                        \
+    (KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP | \
+     KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP)
 
 long debug_set_guest_debug(struct vcpu *v, unsigned long arg) {
     struct kvm_guest_debug d;

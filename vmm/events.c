@@ -3,9 +3,10 @@
 #include "vmm/registers.h"
 #include "vmm/x86.h"
 
-#define FLAGS_KNOWN                                                                                \
-    (KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SIPI_VECTOR | KVM_VCPUEVENT_VALID_SHADOW | \
-     KVM_VCPUEVENT_VALID_SMM | KVM_VCPUEVENT_VALID_PAYLOAD | KVM_VCPUEVENT_VALID_TRIPLE_FAULT)
+#define FLAGS_KNOWN                                                                       \
+    (KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SIPI_VECTOR |                  \
+     KVM_VCPUEVENT_VALID_SHADOW | KVM_VCPUEVENT_VALID_SMM | KVM_VCPUEVENT_VALID_PAYLOAD | \
+     KVM_VCPUEVENT_VALID_TRIPLE_FAULT)
 
 void events_get(const struct vcpu *v, struct kvm_vcpu_events *e) {
     *e = (struct kvm_vcpu_events){
@@ -16,8 +17,10 @@ void events_get(const struct vcpu *v, struct kvm_vcpu_events *e) {
         .interrupt = {.injected = v->event.interrupt_pending,
                       .nr = v->event.interrupt_vector,
                       .soft = v->event.interrupt_soft,
-                      .shadow = (v->interruptibility & BLOCKED_BY_MOV_SS ? KVM_X86_SHADOW_INT_MOV_SS : 0) |
-                                (v->interruptibility & BLOCKED_BY_STI ? KVM_X86_SHADOW_INT_STI : 0)},
+                      .shadow = (v->interruptibility & BLOCKED_BY_MOV_SS ? KVM_X86_SHADOW_INT_MOV_SS
+                                                                         : 0) |
+                                (v->interruptibility & BLOCKED_BY_STI ? KVM_X86_SHADOW_INT_STI
+                                                                      : 0)},
         .nmi = {.injected = v->event.nmi_injected,
                 .pending = v->event.nmi_pending,
                 .masked = !!(v->interruptibility & BLOCKED_BY_NMI)},
@@ -53,7 +56,8 @@ int events_set(struct vcpu *v, const struct kvm_vcpu_events *e) {
         return -EINVAL;
     if ((e->flags & KVM_VCPUEVENT_VALID_SMM) && (e->smi.smm || e->smi.pending))
         return -EINVAL; // the virtual CPU has no SMM
-    if ((e->exception.injected || e->exception.pending) && (e->exception.nr > 31 || e->exception.nr == VECTOR_NMI))
+    if ((e->exception.injected || e->exception.pending) &&
+        (e->exception.nr > 31 || e->exception.nr == VECTOR_NMI))
         return -EINVAL;
     uint8_t shadow = e->interrupt.shadow;
     bool shadow_valid = e->flags & KVM_VCPUEVENT_VALID_SHADOW;

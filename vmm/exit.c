@@ -178,7 +178,8 @@ static int pause(struct vcpu *v, const struct vm_exit *e) {
 static int entry_failed(struct vcpu *v, const struct vm_exit *e) {
     vcpu_report_entry_failure(v, e);
     v->run->exit_reason = KVM_EXIT_FAIL_ENTRY;
-    v->run->fail_entry.hardware_entry_failure_reason = e->raw_reason ? e->raw_reason : e->qualification;
+    v->run->fail_entry.hardware_entry_failure_reason = e->raw_reason ? e->raw_reason
+                                                                     : e->qualification;
     v->run->fail_entry.cpu = this_cpu()->id;
     return USER_SPACE;
 }
@@ -210,7 +211,7 @@ const exit_handler exit_handlers[EXIT_KIND_COUNT] = {
     [EXIT_XSETBV] = xsetbv_exit,
     [EXIT_WBINVD] = skip, // guest memory is coherent
     [EXIT_INVLPG] = invlpg_exit,
-    [EXIT_INVPCID] = inject_ud, // the virtual CPU has no PCID
+    [EXIT_INVPCID] = inject_ud,              // the virtual CPU has no PCID
     [EXIT_DESCRIPTOR] = vcpu_report_unknown, // never intercepted
     [EXIT_TASK_SWITCH] = emulate_task_switch,
     [EXIT_VMCALL] = vmcall,

@@ -89,7 +89,8 @@ long xsave_ioctl_set(struct vcpu *v, unsigned long arg) {
     const struct legacy *l = area;
     const struct header *h = header_of(area);
     // What XRSTOR would refuse with #GP (SDM vol. 1, 13.8.1).
-    if (!err && ((l->mxcsr & ~MXCSR_KNOWN) || (size > HEADER_OFFSET && ((h->xstate_bv & ~fpu_features()) || h->xcomp_bv))))
+    if (!err && ((l->mxcsr & ~MXCSR_KNOWN) ||
+                 (size > HEADER_OFFSET && ((h->xstate_bv & ~fpu_features()) || h->xcomp_bv))))
         err = -EINVAL;
     for (unsigned i = 0; !err && size > HEADER_OFFSET && i < ARRAY_SIZE(h->reserved); i++)
         err = h->reserved[i] ? -EINVAL : 0;

@@ -27,7 +27,7 @@
 // "Not affected" in every respect that IA32_ARCH_CAPABILITIES has a bit for (SDM vol. 4): RDCL, L1D flush
 // not needed, SSB, MDS, page-size change MC, TAA, SBDR/SSDP, FBSDP, PSDP, BHI, PBRSB, GDS, RFDS, ITS.
 #define ARCH_CAPABILITIES                                                                          \
-    (BIT(0) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(8) | BIT(13) | BIT(14) | BIT(15) | BIT(20) |  \
+    (BIT(0) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(8) | BIT(13) | BIT(14) | BIT(15) | BIT(20) | \
      BIT(24) | BIT(26) | BIT(27) | BIT(62))
 #define MTRR_CAP (BIT(10) /* write combining */ | BIT(8) /* fixed ranges */ | 8 /* variable ones */)
 
@@ -42,12 +42,12 @@ struct msr {
     uint32_t index;
     uint16_t offset; // STORED: of the field
     uint8_t kind;
-    uint16_t part;   // PART_* that it belongs to; 0: none
+    uint16_t part; // PART_* that it belongs to; 0: none
     uint64_t mask;
 };
 
 #define FIELD(name) offsetof(struct vcpu, msr.name)
-#define ALL UINT64_MAX
+#define ALL         UINT64_MAX
 
 static const struct msr msrs[] = {
     {MSR_TSC, 0, SPECIAL, 0, 0},
@@ -66,11 +66,13 @@ static const struct msr msrs[] = {
     {MSR_SYSENTER_EIP, FIELD(sysenter_eip), SPECIAL, PART_SYSMSR, 0},
     {MSR_MCG_CAP, 0, CONSTANT, 0, 0}, // no banks
     {MSR_MCG_STATUS, 0, IGNORED, 0, 0},
-    {MSR_MISC_ENABLE, FIELD(misc_enable), STORED, 0, BIT(0) | BIT(11) | BIT(12) | BIT(16) | BIT(18) | BIT(22)},
+    {MSR_MISC_ENABLE, FIELD(misc_enable), STORED, 0,
+     BIT(0) | BIT(11) | BIT(12) | BIT(16) | BIT(18) | BIT(22)},
     {MSR_DEBUGCTL, FIELD(debugctl), STORED, PART_SYSMSR, 0}, // no last-branch records, no BTF
     {MSR_PAT, FIELD(pat), SPECIAL, PART_PAT, 0},
     {MSR_MTRR_DEF_TYPE, FIELD(mtrr_def_type), STORED, 0, BIT(11) | BIT(10) | 0xff},
-    {MSR_TSC_DEADLINE, 0, IGNORED, 0, 0}, // a local APIC in user space gets it through the MSR filter
+    {MSR_TSC_DEADLINE, 0, IGNORED, 0,
+     0}, // a local APIC in user space gets it through the MSR filter
     {MSR_XSS, FIELD(xss), STORED, 0, 0},
     {MSR_EFER, 0, SPECIAL, PART_CR, 0},
     {MSR_STAR, FIELD(star), STORED, PART_SYSMSR, ALL},
@@ -84,7 +86,8 @@ static const struct msr msrs[] = {
 };
 
 // The MTRRs (SDM vol. 3, "Memory Type Range Registers") in the order of msr.mtrr_fixed[].
-static const uint32_t mtrr_fixed[11] = {0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f};
+static const uint32_t mtrr_fixed[11] = {0x250, 0x258, 0x259, 0x268, 0x269, 0x26a,
+                                        0x26b, 0x26c, 0x26d, 0x26e, 0x26f};
 
 // Where a register is in msrs[]: 1 + index, 0: not there. Filled in by msr_init().
 #define HIGH_BASE MSR_EFER
@@ -165,10 +168,12 @@ static int write_efer(struct vcpu *v, uint64_t value, bool host) {
 
 // SDM vol. 3, "Local APIC Status and Location": x2APIC mode is entered from xAPIC mode and left to off.
 static int write_apic_base(struct vcpu *v, uint64_t value, bool host) {
-    uint64_t reserved = ~((BIT(cpuid_physical_bits(v)) - 1) & ~0xfffull) & ~(APIC_BASE_BSP | APIC_BASE_X2APIC | APIC_BASE_ENABLE);
+    uint64_t reserved = ~((BIT(cpuid_physical_bits(v)) - 1) & ~0xfffull) &
+                        ~(APIC_BASE_BSP | APIC_BASE_X2APIC | APIC_BASE_ENABLE);
     bool x2apic_known = cpuid_bits(v, 1, 0, CPUID_ECX) & BIT(21);
-    uint64_t modes = APIC_BASE_ENABLE | APIC_BASE_X2APIC, old = v->msr.apic_base & modes, new = value & modes;
-    if ((value & reserved) || new == APIC_BASE_X2APIC || (!x2apic_known && (new & APIC_BASE_X2APIC)))
+    uint64_t modes = APIC_BASE_ENABLE | APIC_BASE_X2APIC, old = v->msr.apic_base & modes,
+             new = value &modes;
+    if ((value & reserved) || new == APIC_BASE_X2APIC || (!x2apic_known && (new &APIC_BASE_X2APIC)))
         return -EINVAL;
     if (!host && ((old == modes && new == APIC_BASE_ENABLE) || (old == 0 && new == modes)))
         return -EINVAL;
@@ -393,7 +398,8 @@ long msr_get_feature_list(unsigned long arg) {
 }
 
 // Runs over a user's struct kvm_msrs, until fn refuses one; returns how many were done.
-static long for_each(unsigned long arg, bool write_back, int (*fn)(void *, struct kvm_msr_entry *), void *context) {
+static long for_each(unsigned long arg, bool write_back, int (*fn)(void *, struct kvm_msr_entry *),
+                     void *context) {
     struct kvm_msrs __user *user = (struct kvm_msrs __user *)arg;
     struct kvm_msrs head;
     if (copy_from_user(&head, user, sizeof(head)))

@@ -36,5 +36,5 @@ int msr_filter_clone(struct vm *to, const struct vm *from); // 0 or -ENOMEM
 // vcpu.c: which MSRs the guest reaches without an exit, after a filter change.
 void vcpu_pass_msrs(struct vcpu *v);
 // tsc.c
-uint64_t vcpu_tsc(struct vcpu *v);              // what the guest's RDTSC gives now
+uint64_t vcpu_tsc(struct vcpu *v); // what the guest's RDTSC gives now
 void vcpu_set_tsc(struct vcpu *v, uint64_t tsc);

@@ -11,11 +11,24 @@
 
 void registers_get(const struct vcpu *v, struct kvm_regs *r) {
     const uint64_t *g = v->gpr;
-    *r = (struct kvm_regs){.rax = g[GPR_RAX], .rbx = g[GPR_RBX], .rcx = g[GPR_RCX], .rdx = g[GPR_RDX],
-                           .rsi = g[GPR_RSI], .rdi = g[GPR_RDI], .rsp = g[GPR_RSP], .rbp = g[GPR_RBP],
-                           .r8 = g[8],        .r9 = g[9],        .r10 = g[10],      .r11 = g[11],
-                           .r12 = g[12],      .r13 = g[13],      .r14 = g[14],      .r15 = g[15],
-                           .rip = v->rip,     .rflags = v->rflags};
+    *r = (struct kvm_regs){.rax = g[GPR_RAX],
+                           .rbx = g[GPR_RBX],
+                           .rcx = g[GPR_RCX],
+                           .rdx = g[GPR_RDX],
+                           .rsi = g[GPR_RSI],
+                           .rdi = g[GPR_RDI],
+                           .rsp = g[GPR_RSP],
+                           .rbp = g[GPR_RBP],
+                           .r8 = g[8],
+                           .r9 = g[9],
+                           .r10 = g[10],
+                           .r11 = g[11],
+                           .r12 = g[12],
+                           .r13 = g[13],
+                           .r14 = g[14],
+                           .r15 = g[15],
+                           .rip = v->rip,
+                           .rflags = v->rflags};
 }
 
 void registers_set(struct vcpu *v, const struct kvm_regs *r) {
@@ -57,7 +70,8 @@ void sregs_get(const struct vcpu *v, struct kvm_sregs *s) {
 }
 
 static bool valid(const struct vcpu *v, const struct kvm_sregs *s) {
-    if (s->cr0 >> 32 || ((s->cr0 & CR0_PG) && !(s->cr0 & CR0_PE)) || ((s->cr0 & CR0_NW) && !(s->cr0 & CR0_CD)))
+    if (s->cr0 >> 32 || ((s->cr0 & CR0_PG) && !(s->cr0 & CR0_PE)) ||
+        ((s->cr0 & CR0_NW) && !(s->cr0 & CR0_CD)))
         return false;
     if (s->cr4 & ~v->cr4_allowed)
         return false;
@@ -117,10 +131,23 @@ int sregs_set(struct vcpu *v, const struct kvm_sregs *s) {
 long sregs2_ioctl_get(struct vcpu *v, unsigned long arg) {
     struct kvm_sregs s = {0};
     get_common(v, &s);
-    struct kvm_sregs2 s2 = {.cr0 = s.cr0, .cr2 = s.cr2, .cr3 = s.cr3, .cr4 = s.cr4, .cr8 = s.cr8,
-                            .efer = s.efer, .apic_base = s.apic_base, .gdt = s.gdt, .idt = s.idt,
-                            .cs = s.cs, .ds = s.ds, .es = s.es, .fs = s.fs, .gs = s.gs, .ss = s.ss,
-                            .tr = s.tr, .ldt = s.ldt};
+    struct kvm_sregs2 s2 = {.cr0 = s.cr0,
+                            .cr2 = s.cr2,
+                            .cr3 = s.cr3,
+                            .cr4 = s.cr4,
+                            .cr8 = s.cr8,
+                            .efer = s.efer,
+                            .apic_base = s.apic_base,
+                            .gdt = s.gdt,
+                            .idt = s.idt,
+                            .cs = s.cs,
+                            .ds = s.ds,
+                            .es = s.es,
+                            .fs = s.fs,
+                            .gs = s.gs,
+                            .ss = s.ss,
+                            .tr = s.tr,
+                            .ldt = s.ldt};
     if (cr_is_pae(v)) {
         s2.flags = KVM_SREGS2_FLAGS_PDPTRS_VALID;
         memcpy(s2.pdptrs, v->pdpte, sizeof(s2.pdptrs));
@@ -134,10 +161,23 @@ long sregs2_ioctl_set(struct vcpu *v, unsigned long arg) {
         return -EFAULT;
     if (s2.flags & ~KVM_SREGS2_FLAGS_PDPTRS_VALID)
         return -EINVAL;
-    struct kvm_sregs s = {.cr0 = s2.cr0, .cr2 = s2.cr2, .cr3 = s2.cr3, .cr4 = s2.cr4, .cr8 = s2.cr8,
-                          .efer = s2.efer, .apic_base = s2.apic_base, .gdt = s2.gdt, .idt = s2.idt,
-                          .cs = s2.cs, .ds = s2.ds, .es = s2.es, .fs = s2.fs, .gs = s2.gs, .ss = s2.ss,
-                          .tr = s2.tr, .ldt = s2.ldt};
+    struct kvm_sregs s = {.cr0 = s2.cr0,
+                          .cr2 = s2.cr2,
+                          .cr3 = s2.cr3,
+                          .cr4 = s2.cr4,
+                          .cr8 = s2.cr8,
+                          .efer = s2.efer,
+                          .apic_base = s2.apic_base,
+                          .gdt = s2.gdt,
+                          .idt = s2.idt,
+                          .cs = s2.cs,
+                          .ds = s2.ds,
+                          .es = s2.es,
+                          .fs = s2.fs,
+                          .gs = s2.gs,
+                          .ss = s2.ss,
+                          .tr = s2.tr,
+                          .ldt = s2.ldt};
     if (!valid(v, &s))
         return -EINVAL;
     set_common(v, &s);

@@ -16,7 +16,8 @@ long sregs2_ioctl_get(struct vcpu *v, unsigned long arg);
 long sregs2_ioctl_set(struct vcpu *v, unsigned long arg);
 long fpu_ioctl_get(struct vcpu *v, unsigned long arg);
 long fpu_ioctl_set(struct vcpu *v, unsigned long arg);
-long xsave_ioctl_get(struct vcpu *v, unsigned long arg, size_t size); // KVM_GET_XSAVE, KVM_GET_XSAVE2
+long xsave_ioctl_get(struct vcpu *v, unsigned long arg,
+                     size_t size); // KVM_GET_XSAVE, KVM_GET_XSAVE2
 long xsave_ioctl_set(struct vcpu *v, unsigned long arg);
 long xcrs_ioctl_get(struct vcpu *v, unsigned long arg);
 long xcrs_ioctl_set(struct vcpu *v, unsigned long arg);

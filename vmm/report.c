@@ -15,24 +15,28 @@ static void report_registers(struct vcpu *v) {
                                           "r8 ", "r9 ", "r10", "r11", "r12", "r13", "r14", "r15"};
     for (unsigned i = 0; i < 16; i += 4)
         log_error("vmm:   %s %016llx  %s %016llx  %s %016llx  %s %016llx", names[i],
-                  (unsigned long long)v->gpr[i], names[i + 1], (unsigned long long)v->gpr[i + 1], names[i + 2],
-                  (unsigned long long)v->gpr[i + 2], names[i + 3], (unsigned long long)v->gpr[i + 3]);
-    log_error("vmm:   rip %016llx  rflags %08llx  cr0 %08llx  cr2 %llx  cr3 %llx  cr4 %llx  efer %llx",
-              (unsigned long long)v->rip, (unsigned long long)v->rflags, (unsigned long long)v->cr0,
-              (unsigned long long)v->cr2, (unsigned long long)v->cr3, (unsigned long long)v->cr4,
-              (unsigned long long)v->efer);
+                  (unsigned long long)v->gpr[i], names[i + 1], (unsigned long long)v->gpr[i + 1],
+                  names[i + 2], (unsigned long long)v->gpr[i + 2], names[i + 3],
+                  (unsigned long long)v->gpr[i + 3]);
+    log_error(
+        "vmm:   rip %016llx  rflags %08llx  cr0 %08llx  cr2 %llx  cr3 %llx  cr4 %llx  efer %llx",
+        (unsigned long long)v->rip, (unsigned long long)v->rflags, (unsigned long long)v->cr0,
+        (unsigned long long)v->cr2, (unsigned long long)v->cr3, (unsigned long long)v->cr4,
+        (unsigned long long)v->efer);
 }
 
 static void report_segments(struct vcpu *v) {
     static const char *const names[SEG_COUNT] = {"es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr"};
     for (unsigned i = 0; i < SEG_COUNT; i++) {
         const struct kvm_segment *s = &v->seg[i];
-        log_error("vmm:   %-4s %04x base %016llx limit %08x type %x s %u dpl %u p %u l %u db %u g %u%s", names[i],
-                  s->selector, (unsigned long long)s->base, s->limit, s->type, s->s, s->dpl, s->present, s->l,
-                  s->db, s->g, s->unusable ? " unusable" : "");
+        log_error(
+            "vmm:   %-4s %04x base %016llx limit %08x type %x s %u dpl %u p %u l %u db %u g %u%s",
+            names[i], s->selector, (unsigned long long)s->base, s->limit, s->type, s->s, s->dpl,
+            s->present, s->l, s->db, s->g, s->unusable ? " unusable" : "");
     }
-    log_error("vmm:   gdtr %016llx limit %04x  idtr %016llx limit %04x", (unsigned long long)v->gdt.base,
-              v->gdt.limit, (unsigned long long)v->idt.base, v->idt.limit);
+    log_error("vmm:   gdtr %016llx limit %04x  idtr %016llx limit %04x",
+              (unsigned long long)v->gdt.base, v->gdt.limit, (unsigned long long)v->idt.base,
+              v->idt.limit);
 }
 
 static void report_instruction(struct vcpu *v) {
@@ -42,7 +46,8 @@ static void report_instruction(struct vcpu *v) {
     uint8_t bytes[15];
     char text[3 * sizeof(bytes) + 1];
     size_t n = MIN(sizeof(bytes), PAGE_SIZE - linear % PAGE_SIZE), used = 0;
-    if (vcpu_translate(v, linear, ACCESS_READ, false, &gpa, &error) || vm_read(v->vm, gpa, bytes, n)) {
+    if (vcpu_translate(v, linear, ACCESS_READ, false, &gpa, &error) ||
+        vm_read(v->vm, gpa, bytes, n)) {
         log_error("vmm:   instruction at %llx: not readable", (unsigned long long)linear);
         return;
     }
@@ -55,21 +60,25 @@ static void report_recent(struct vcpu *v) {
     unsigned n = MIN(v->recent_next, (unsigned)ARRAY_SIZE(v->recent));
     for (unsigned i = n; i-- > 0;) {
         unsigned at = (v->recent_next - 1 - i) % ARRAY_SIZE(v->recent);
-        log_error("vmm:   exit -%u: %s, qualification %llx, count %llu", i, exit_name(v->recent[at].kind),
-                  (unsigned long long)v->recent[at].qualification, (unsigned long long)v->recent[at].count);
+        log_error("vmm:   exit -%u: %s, qualification %llx, count %llu", i,
+                  exit_name(v->recent[at].kind), (unsigned long long)v->recent[at].qualification,
+                  (unsigned long long)v->recent[at].count);
     }
 }
 
 static void report(struct vcpu *v, const struct vm_exit *e) {
     vcpu_sync(v, PART_ALL);
     struct process *p = current->process;
-    log_error("vmm: vCPU %u of process %d stops: %s, hardware reason %#x, qualification %#llx", v->id,
-              p ? p->pid : 0, exit_name(e->kind), e->raw_reason, (unsigned long long)e->qualification);
+    log_error("vmm: vCPU %u of process %d stops: %s, hardware reason %#x, qualification %#llx",
+              v->id, p ? p->pid : 0, exit_name(e->kind), e->raw_reason,
+              (unsigned long long)e->qualification);
     report_registers(v);
     report_segments(v);
-    log_error("vmm:   interruptibility %x activity %x pending debug %llx, exception %d/%u interrupt %d/%u",
-              v->interruptibility, v->activity, (unsigned long long)v->pending_debug, v->event.exception_pending,
-              v->event.exception_vector, v->event.interrupt_pending, v->event.interrupt_vector);
+    log_error(
+        "vmm:   interruptibility %x activity %x pending debug %llx, exception %d/%u interrupt %d/%u",
+        v->interruptibility, v->activity, (unsigned long long)v->pending_debug,
+        v->event.exception_pending, v->event.exception_vector, v->event.interrupt_pending,
+        v->event.interrupt_vector);
     report_instruction(v);
     report_recent(v);
 }
@@ -78,7 +87,8 @@ int vcpu_report_unknown(struct vcpu *v, const struct vm_exit *e) {
     report(v, e);
     struct kvm_run *r = v->run;
     r->exit_reason = KVM_EXIT_INTERNAL_ERROR;
-    r->internal.suberror = e->kind == EXIT_MEMORY || e->kind == EXIT_IO || e->kind == EXIT_TASK_SWITCH
+    r->internal.suberror = e->kind == EXIT_MEMORY || e->kind == EXIT_IO ||
+                                   e->kind == EXIT_TASK_SWITCH
                                ? KVM_INTERNAL_ERROR_EMULATION
                                : KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON;
     r->internal.ndata = 2;

@@ -53,13 +53,16 @@ static bool single_step(const struct vcpu *v) {
 static uint32_t intercepts(const struct vcpu *v) {
     static const struct {
         uint32_t control, intercept;
-    } traps[] = {{CHRONO_TRAP_TSC, INTERCEPT_RDTSC}, {CHRONO_TRAP_RAND, INTERCEPT_RAND}, {CHRONO_TRAP_PAUSE, INTERCEPT_PAUSE}};
+    } traps[] = {{CHRONO_TRAP_TSC, INTERCEPT_RDTSC},
+                 {CHRONO_TRAP_RAND, INTERCEPT_RAND},
+                 {CHRONO_TRAP_PAUSE, INTERCEPT_PAUSE}};
     uint32_t i = 0;
     for (unsigned t = 0; t < ARRAY_SIZE(traps); t++)
         i |= v->chrono->control & traps[t].control ? traps[t].intercept : 0;
     if (single_step(v) && vmm_vendor->has(ABILITY_STEP))
         i |= INTERCEPT_STEP;
-    if (v->run->request_interrupt_window || (v->event.interrupt_pending && !v->event.interrupt_soft))
+    if (v->run->request_interrupt_window ||
+        (v->event.interrupt_pending && !v->event.interrupt_soft))
         i |= INTERCEPT_IRQ_WINDOW;
     if (v->event.nmi_pending)
         i |= INTERCEPT_NMI_WINDOW;
@@ -86,8 +89,9 @@ static bool stop_count_reached(const struct vcpu *v) {
 
 // KVM_RUN begins: does anything differ from what settle() last prepared for?
 static bool needs_settling(const struct vcpu *v) {
-    return v->chrono->control | v->run->request_interrupt_window | (v->intercepts & ~INTERCEPT_RAND) | !v->ticks |
-           v->guest_debug.control | v->has_signal_mask | v->vm->debugged;
+    return v->chrono->control | v->run->request_interrupt_window |
+           (v->intercepts & ~INTERCEPT_RAND) | !v->ticks | v->guest_debug.control |
+           v->has_signal_mask | v->vm->debugged;
 }
 
 // Something outside of the guest wants the processor or the world.
@@ -97,8 +101,8 @@ static bool host_wants(const struct vcpu *v) {
 }
 
 bool vcpu_attention(const struct vcpu *v) {
-    return v->event.any || stop_count_reached(v) || v->run->request_interrupt_window || v->run->immediate_exit ||
-           single_step(v) || host_wants(v);
+    return v->event.any || stop_count_reached(v) || v->run->request_interrupt_window ||
+           v->run->immediate_exit || single_step(v) || host_wants(v);
 }
 
 static int serve_host(struct vcpu *v) {
@@ -110,7 +114,8 @@ static int serve_host(struct vcpu *v) {
 
 // All that must be clear before an entry and is not looked at every time.
 static int settle(struct vcpu *v) {
-    __atomic_store_n(&v->attention, false, __ATOMIC_SEQ_CST); // before what it stands for is looked at
+    __atomic_store_n(&v->attention, false,
+                     __ATOMIC_SEQ_CST); // before what it stands for is looked at
     int r = serve_host(v);
     if (r == GO_ON && v->skipped && single_step(v))
         r = vcpu_step_done(v); // the VMM did the one instruction
@@ -137,7 +142,8 @@ static int settle(struct vcpu *v) {
 static void run_specially(struct vcpu *v, struct vm_exit *e) {
     bool masked = v->chrono->control & CHRONO_MASK_IRQS;
     if (masked)
-        write_cr8(15); // nothing is pending for the processor until the slice has ended at its count
+        write_cr8(
+            15); // nothing is pending for the processor until the slice has ended at its count
     if (v->xcr0_hw)
         xsetbv(0, v->xcr0_hw);
     vmm_vendor->run(v, v->intercepts, v->ticks, e);

@@ -18,13 +18,14 @@
 #include "vmm/x86.h"
 
 // MSRs that the hardware switches with the guest, or that stay the guest's while it runs: no exit.
-static const uint32_t passed_msrs[] = {MSR_FS_BASE,         MSR_GS_BASE,      MSR_KERNEL_GS_BASE,
-                                       MSR_SYSENTER_CS,     MSR_SYSENTER_ESP, MSR_SYSENTER_EIP};
+static const uint32_t passed_msrs[] = {MSR_FS_BASE,     MSR_GS_BASE,      MSR_KERNEL_GS_BASE,
+                                       MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP};
 
 void vcpu_pass_msrs(struct vcpu *v) {
     for (unsigned i = 0; i < ARRAY_SIZE(passed_msrs); i++) {
         uint32_t msr = passed_msrs[i];
-        vmm_vendor->pass_msr(v, msr, msr_filter_allows(v->vm, msr, false), msr_filter_allows(v->vm, msr, true));
+        vmm_vendor->pass_msr(v, msr, msr_filter_allows(v->vm, msr, false),
+                             msr_filter_allows(v->vm, msr, true));
     }
 }
 
@@ -135,7 +136,8 @@ void vcpu_fetch(struct vcpu *v, uint32_t parts) {
 
 void vcpu_features_changed(struct vcpu *v) {
     v->cr4_allowed = cpuid_cr4_allowed(v);
-    v->cr4_guest_owned = v->cr4_allowed & (CR4_TSD | CR4_DE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE);
+    v->cr4_guest_owned = v->cr4_allowed &
+                         (CR4_TSD | CR4_DE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE);
     // Without CR4.OSXSAVE nothing in the guest depends on XCR0.
     v->xcr0_hw = (v->cr4 & CR4_OSXSAVE) && v->xcr0 != fpu_features() ? v->xcr0 : 0;
     v->has_rdrand = cpuid_bits(v, 1, 0, CPUID_ECX) & BIT(30);
@@ -213,12 +215,14 @@ static void queue_exception(struct vcpu *v, uint8_t vector, bool has_error, uint
 
 void vcpu_inject_exception(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error) {
     if (unlikely(v->event.exception_pending)) { // one was being delivered
-        enum fault_class first = fault_class(v->event.exception_vector), second = fault_class(vector);
+        enum fault_class first = fault_class(v->event.exception_vector),
+                         second = fault_class(vector);
         if (first == DOUBLE_FAULT) {
             v->event.triple_fault = true;
             return;
         }
-        if ((first == CONTRIBUTORY && second == CONTRIBUTORY) || (first == PAGE_FAULT && second != BENIGN)) {
+        if ((first == CONTRIBUTORY && second == CONTRIBUTORY) ||
+            (first == PAGE_FAULT && second != BENIGN)) {
             vector = VECTOR_DF;
             has_error = true;
             error = 0;

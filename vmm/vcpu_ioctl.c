@@ -153,7 +153,8 @@ static long locked(struct vcpu *v, unsigned cmd, unsigned long arg) {
     case KVM_GET_FPU: return fpu_ioctl_get(v, arg);
     case KVM_SET_FPU: return fpu_ioctl_set(v, arg);
     case KVM_GET_XSAVE: return xsave_ioctl_get(v, arg, sizeof(struct kvm_xsave));
-    case KVM_GET_XSAVE2: return xsave_ioctl_get(v, arg, MAX(sizeof(struct kvm_xsave), fpu_area_size()));
+    case KVM_GET_XSAVE2:
+        return xsave_ioctl_get(v, arg, MAX(sizeof(struct kvm_xsave), fpu_area_size()));
     case KVM_SET_XSAVE: return xsave_ioctl_set(v, arg);
     case KVM_GET_XCRS: return xcrs_ioctl_get(v, arg);
     case KVM_SET_XCRS: return xcrs_ioctl_set(v, arg);

@@ -20,8 +20,8 @@ struct machine {
 };
 
 // Programs of guests: GUEST16(name, "instructions") makes guest_name and its end.
-#define GUEST(mode, name, text)                                                     \
-    __asm__(".section .rodata\n.global guest_" #name ", guest_" #name "_end\n"      \
+#define GUEST(mode, name, text)                                                                 \
+    __asm__(".section .rodata\n.global guest_" #name ", guest_" #name "_end\n"                  \
             "guest_" #name ":\n." mode "\n" text "\n.code64\nguest_" #name "_end:\n.previous"); \
     extern const char guest_##name[], guest_##name##_end[];
 #define GUEST16(name, text) GUEST("code16", name, text)
@@ -36,8 +36,8 @@ __attribute__((unused)) static int open_kvm(void) {
     return kvm;
 }
 
-__attribute__((unused)) static int set_memory(int vm, unsigned slot, unsigned flags, uint64_t gpa, uint64_t size,
-                                              void *memory) {
+__attribute__((unused)) static int set_memory(int vm, unsigned slot, unsigned flags, uint64_t gpa,
+                                              uint64_t size, void *memory) {
     struct kvm_userspace_memory_region r = {slot, flags, gpa, size, (uintptr_t)memory};
     return ioctl(vm, KVM_SET_USER_MEMORY_REGION, &r);
 }
@@ -99,14 +99,17 @@ __attribute__((unused)) static void start16(struct machine *m, const char *start
 // 64-bit mode with the first GB identity-mapped in 2 MB pages, IDT at 0x9000 (empty).
 __attribute__((unused)) static void start64(struct machine *m, const char *start, const char *end) {
     load_code(m, start, end);
-    uint64_t *pml4 = (void *)(m->mem + 0x10000), *pdpt = (void *)(m->mem + 0x11000), *pd = (void *)(m->mem + 0x12000);
+    uint64_t *pml4 = (void *)(m->mem + 0x10000), *pdpt = (void *)(m->mem + 0x11000),
+             *pd = (void *)(m->mem + 0x12000);
     pml4[0] = 0x11003;
     pdpt[0] = 0x12003;
     for (uint64_t i = 0; i < 512; i++)
         pd[i] = i << 21 | 0x83;
     struct kvm_sregs s;
     ioctl(m->vcpu, KVM_GET_SREGS, &s);
-    struct kvm_segment code = {.limit = ~0u, .selector = 8, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1}, data = code;
+    struct kvm_segment
+        code = {.limit = ~0u, .selector = 8, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1},
+        data = code;
     data.selector = 16;
     data.type = 3;
     data.l = 0;

@@ -38,12 +38,15 @@ static void test_counts(void) {
     CHECK_EQUAL("stop at 1,000,001", run_to(&m, 1000001), KVM_EXIT_CHRONO_STOP);
     check(chrono(&m)->count == 1000001, "exactly there", "%llu", chrono(&m)->count);
     check(regs(&m).rax == 500000 && chrono(&m)->rip == CODE + 2, "registers", "%llu", regs(&m).rax);
-    CHECK_EQUAL("host interrupts masked", (chrono(&m)->control |= CHRONO_MASK_IRQS, run_to(&m, 1500001)), KVM_EXIT_CHRONO_STOP);
+    CHECK_EQUAL("host interrupts masked",
+                (chrono(&m)->control |= CHRONO_MASK_IRQS, run_to(&m, 1500001)),
+                KVM_EXIT_CHRONO_STOP);
     CHECK_EQUAL("exactly there, too", regs(&m).rax, 750000);
     chrono(&m)->control = CHRONO_STEP;
     uint64_t rip = regs(&m).rip;
     CHECK_EQUAL("one step", run(&m), KVM_EXIT_CHRONO_STOP);
-    check(regs(&m).rip == rip + 3 && chrono(&m)->count == 1500002, "one instruction", "%llu", chrono(&m)->count);
+    check(regs(&m).rip == rip + 3 && chrono(&m)->count == 1500002, "one instruction", "%llu",
+          chrono(&m)->count);
     start64(&m, guest_mixed, guest_mixed_end);
     chrono(&m)->control = chrono(&m)->count = 0;
     uint64_t wrong = 0;
@@ -54,7 +57,8 @@ static void test_counts(void) {
     CHECK_EQUAL("counts around an exiting instruction", wrong, 0);
     chrono(&m)->control = CHRONO_STEP;
     for (unsigned i = 200; i < 300 && !wrong; i++)
-        if (run(&m) != KVM_EXIT_CHRONO_STOP || chrono(&m)->count != i || chrono(&m)->rip != CODE + places[i % 4])
+        if (run(&m) != KVM_EXIT_CHRONO_STOP || chrono(&m)->count != i ||
+            chrono(&m)->rip != CODE + places[i % 4])
             wrong = i;
     CHECK_EQUAL("steps over it", wrong, 0);
     end_machine(&m);
@@ -67,12 +71,14 @@ static void test_time(void) {
     chrono(&m)->control = CHRONO_VTIME;
     chrono(&m)->vtime_base = 1000000;
     CHECK_EQUAL("virtual time", run(&m), KVM_EXIT_HLT);
-    check(regs(&m).rbx == 1000000 && regs(&m).rax == 1000004, "is base + count", "%llu %llu", regs(&m).rbx, regs(&m).rax);
+    check(regs(&m).rbx == 1000000 && regs(&m).rax == 1000004, "is base + count", "%llu %llu",
+          regs(&m).rbx, regs(&m).rax);
     start64(&m, guest_time, guest_time_end);
     chrono(&m)->control = CHRONO_VTIME | CHRONO_TRAP_TSC;
     chrono(&m)->count = 0;
     CHECK_EQUAL("trapped and answered by the kernel", run(&m), KVM_EXIT_HLT);
-    check(regs(&m).rbx == 1000000 && regs(&m).rax == 1000004, "the same", "%llu %llu", regs(&m).rbx, regs(&m).rax);
+    check(regs(&m).rbx == 1000000 && regs(&m).rax == 1000004, "the same", "%llu %llu", regs(&m).rbx,
+          regs(&m).rax);
     start64(&m, guest_time, guest_time_end);
     chrono(&m)->control = CHRONO_TRAP_TSC;
     CHECK_EQUAL("trapped to user space", run(&m), KVM_EXIT_CHRONO_INSN);
@@ -82,16 +88,20 @@ static void test_time(void) {
     CHECK_EQUAL("the first one's answer", regs(&m).rbx, 0x123);
     start64(&m, guest_rand, guest_rand_end);
     chrono(&m)->control = CHRONO_TRAP_RAND | CHRONO_TRAP_PAUSE;
-    CHECK_EQUAL("RDRAND", run(&m) == KVM_EXIT_CHRONO_INSN && chrono(&m)->insn == CHRONO_INSN_RDRAND, 1);
+    CHECK_EQUAL("RDRAND", run(&m) == KVM_EXIT_CHRONO_INSN && chrono(&m)->insn == CHRONO_INSN_RDRAND,
+                1);
     chrono(&m)->value = 0x1122334455667788;
     chrono(&m)->carry = 1;
-    CHECK_EQUAL("RDSEED", run(&m) == KVM_EXIT_CHRONO_INSN && chrono(&m)->insn == CHRONO_INSN_RDSEED, 1);
+    CHECK_EQUAL("RDSEED", run(&m) == KVM_EXIT_CHRONO_INSN && chrono(&m)->insn == CHRONO_INSN_RDSEED,
+                1);
     chrono(&m)->value = 0x99;
     chrono(&m)->carry = 1;
-    CHECK_EQUAL("PAUSE", run(&m) == KVM_EXIT_CHRONO_INSN && chrono(&m)->insn == CHRONO_INSN_PAUSE, 1);
+    CHECK_EQUAL("PAUSE", run(&m) == KVM_EXIT_CHRONO_INSN && chrono(&m)->insn == CHRONO_INSN_PAUSE,
+                1);
     CHECK_EQUAL("end", run(&m), KVM_EXIT_HLT);
     struct kvm_regs r = regs(&m);
-    check(r.rbx == 0x1122334455667788 && (r.rcx & 1) && r.r9 == 0x99, "answers", "%llx %llx", r.rbx, r.r9);
+    check(r.rbx == 0x1122334455667788 && (r.rcx & 1) && r.r9 == 0x99, "answers", "%llx %llx", r.rbx,
+          r.r9);
     end_machine(&m);
 }
 
@@ -139,7 +149,8 @@ static int check_clone(struct machine *m) {
     n.run = mmap(0, m->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, n.vcpu, 0);
     if (n.run == MAP_FAILED || regs(&n).rip != regs(&n).rip)
         return 2;
-    if (run(&n) != KVM_EXIT_HLT || n.mem[0x100000] != 0x33) // completes the OUT of the parent, then stores
+    if (run(&n) != KVM_EXIT_HLT ||
+        n.mem[0x100000] != 0x33) // completes the OUT of the parent, then stores
         return 3;
     return chrono(&n)->count == 4 ? 0 : 4;
 }
@@ -167,8 +178,9 @@ static void test_watches(void) {
     CHECK_EQUAL("CHRONO_SET_WATCH", ioctl(m.vm, CHRONO_SET_WATCH, &w), 0);
     chrono(&m)->control = CHRONO_WATCHES;
     CHECK_EQUAL("stops before the read", run(&m), KVM_EXIT_CHRONO_WATCH);
-    check(chrono(&m)->watch_id == 7 && chrono(&m)->watch_gpa == 0x100004 && *(int *)(m.mem + 0x100000) == 1, "there", "%llx",
-          chrono(&m)->watch_gpa);
+    check(chrono(&m)->watch_id == 7 && chrono(&m)->watch_gpa == 0x100004 &&
+              *(int *)(m.mem + 0x100000) == 1,
+          "there", "%llx", chrono(&m)->watch_gpa);
     chrono(&m)->control = CHRONO_STEP;
     CHECK_EQUAL("steps over it", run(&m), KVM_EXIT_CHRONO_STOP);
     chrono(&m)->control = CHRONO_WATCHES;
@@ -179,8 +191,8 @@ static void test_watches(void) {
     struct chrono_breakpoint b = {.gpa = CODE + 5, .set = 1};
     CHECK_EQUAL("CHRONO_SET_BREAKPOINT", ioctl(m.vm, CHRONO_SET_BREAKPOINT, &b), 0);
     CHECK_EQUAL("hits", run(&m), KVM_EXIT_DEBUG);
-    check(m.run->debug.arch.pc == CODE + 5 && (unsigned char)m.mem[CODE + 5] != 0xcc, "and is not in memory", "%llx",
-          m.run->debug.arch.pc);
+    check(m.run->debug.arch.pc == CODE + 5 && (unsigned char)m.mem[CODE + 5] != 0xcc,
+          "and is not in memory", "%llx", m.run->debug.arch.pc);
     b.set = 0;
     CHECK_EQUAL("taken away", ioctl(m.vm, CHRONO_SET_BREAKPOINT, &b), 0);
     CHECK_EQUAL("the end", run(&m), KVM_EXIT_HLT);

@@ -7,22 +7,34 @@
 #include <sys/wait.h>
 #include "kvm.h"
 
-GUEST16(hello, "mov $0x3f8, %dx; mov $'h', %al; out %al, %dx; in %dx, %al; mov %al, 0x2000; mov $0x1234, %ax;"
-               "out %ax, $0x80; hlt; hlt")
+GUEST16(
+    hello,
+    "mov $0x3f8, %dx; mov $'h', %al; out %al, %dx; in %dx, %al; mov %al, 0x2000; mov $0x1234, %ax;"
+    "out %ax, $0x80; hlt; hlt")
 GUEST16(spin, "1: jmp 1b")
-GUEST16(irq, "xor %ax, %ax; mov %ax, %ss; movw $handler - guest_irq + 0x1000, 0x20 * 4; movw %ax, 0x20 * 4 + 2;"
-             "movw $nmi - guest_irq + 0x1000, 2 * 4; movw %ax, 2 * 4 + 2; hlt; sti; nop; nop; hlt; cli; hlt;"
-             "handler: movb $1, 0x2000; iret; nmi: movb $2, 0x2001; iret")
-GUEST16(string, "cld; mov $0x2000, %si; mov $5, %cx; mov $0x99, %dx; rep outsb; mov $0x2100, %di; mov $3, %cx; rep insw; hlt")
+GUEST16(
+    irq,
+    "xor %ax, %ax; mov %ax, %ss; movw $handler - guest_irq + 0x1000, 0x20 * 4; movw %ax, 0x20 * 4 + 2;"
+    "movw $nmi - guest_irq + 0x1000, 2 * 4; movw %ax, 2 * 4 + 2; hlt; sti; nop; nop; hlt; cli; hlt;"
+    "handler: movb $1, 0x2000; iret; nmi: movb $2, 0x2001; iret")
+GUEST16(
+    string,
+    "cld; mov $0x2000, %si; mov $5, %cx; mov $0x99, %dx; rep outsb; mov $0x2100, %di; mov $3, %cx; rep insw; hlt")
 GUEST64(triple, "ud2")
-GUEST64(mmio, "mov $0x30000000, %rbx; movl $0x12345678, (%rbx); mov 8(%rbx), %rax; movb $7, 1(%rbx); movzwl 4(%rbx), %ecx; hlt")
-GUEST64(msr, "mov $0xc0000082, %ecx; mov $0x1000, %eax; xor %edx, %edx; wrmsr; rdmsr; mov $0x777, %ecx; rdmsr; mov %eax, %ebx; hlt")
+GUEST64(
+    mmio,
+    "mov $0x30000000, %rbx; movl $0x12345678, (%rbx); mov 8(%rbx), %rax; movb $7, 1(%rbx); movzwl 4(%rbx), %ecx; hlt")
+GUEST64(
+    msr,
+    "mov $0xc0000082, %ecx; mov $0x1000, %eax; xor %edx, %edx; wrmsr; rdmsr; mov $0x777, %ecx; rdmsr; mov %eax, %ebx; hlt")
 GUEST64(cpuid, "mov $1, %eax; xor %ecx, %ecx; cpuid; hlt")
 GUEST64(steps, "nop; mov $5, %eax; cpuid; inc %rbx; hlt")
 GUEST64(dirty, "movb $1, 0x100000; movb $1, 0x103fff; hlt; movb $1, 0x101000; hlt")
 GUEST64(vmcall, "mov $1000, %eax; vmcall; hlt")
 GUEST64(x87, "fninit; fld1; hlt")
-GUEST64(cr, "mov %cr4, %rax; or $0x80, %rax; mov %rax, %cr4; mov $7, %ecx; mov %rcx, %cr8; mov %cr8, %rdx; xor %ecx, %ecx; mov %rcx, %cr8; hlt")
+GUEST64(
+    cr,
+    "mov %cr4, %rax; or $0x80, %rax; mov %rax, %cr4; mov $7, %ecx; mov %rcx, %cr8; mov %cr8, %rdx; xor %ecx, %ecx; mov %rcx, %cr8; hlt")
 
 static void test_system(void) {
     int kvm = open_kvm();
@@ -32,9 +44,11 @@ static void test_system(void) {
     CHECK_EQUAL("KVM_CAP_USER_MEMORY", ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_USER_MEMORY), 1);
     CHECK_EQUAL("unknown capability", ioctl(kvm, KVM_CHECK_EXTENSION, 9999), 0);
     struct kvm_cpuid2 small = {.nent = 0};
-    CHECK_ERROR("KVM_GET_SUPPORTED_CPUID into too little", ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &small), E2BIG);
+    CHECK_ERROR("KVM_GET_SUPPORTED_CPUID into too little",
+                ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &small), E2BIG);
     struct kvm_msr_list list = {.nmsrs = 0};
-    CHECK_ERROR("KVM_GET_MSR_INDEX_LIST into too little", ioctl(kvm, KVM_GET_MSR_INDEX_LIST, &list), E2BIG);
+    CHECK_ERROR("KVM_GET_MSR_INDEX_LIST into too little", ioctl(kvm, KVM_GET_MSR_INDEX_LIST, &list),
+                E2BIG);
     check(list.nmsrs > 10, "it says how many", "%u", list.nmsrs);
     CHECK_ERROR("bad pointer", ioctl(kvm, KVM_GET_SUPPORTED_CPUID, bad_memory), EFAULT);
     close(kvm);
@@ -44,9 +58,11 @@ static void test_slots(void) {
     struct machine m = new_machine();
     CHECK_ERROR("overlapping slot", set_memory(m.vm, 1, 0, MEM_SIZE - 4096, 8192, m.mem), EEXIST);
     CHECK_ERROR("slot size not whole pages", set_memory(m.vm, 1, 0, MEM_SIZE, 100, m.mem), EINVAL);
-    CHECK_ERROR("slot at an odd address", set_memory(m.vm, 1, 0, MEM_SIZE + 1, 4096, m.mem), EINVAL);
+    CHECK_ERROR("slot at an odd address", set_memory(m.vm, 1, 0, MEM_SIZE + 1, 4096, m.mem),
+                EINVAL);
     CHECK_ERROR("slot of odd memory", set_memory(m.vm, 1, 0, MEM_SIZE, 4096, m.mem + 1), EINVAL);
-    CHECK_ERROR("slot with unknown flags", set_memory(m.vm, 1, 1u << 30, MEM_SIZE, 4096, m.mem), EINVAL);
+    CHECK_ERROR("slot with unknown flags", set_memory(m.vm, 1, 1u << 30, MEM_SIZE, 4096, m.mem),
+                EINVAL);
     CHECK_ERROR("slot number too high", set_memory(m.vm, 65535, 0, MEM_SIZE, 4096, m.mem), EINVAL);
     CHECK_ERROR("deleting no slot", set_memory(m.vm, 1, 0, 0, 0, NULL), EINVAL);
     CHECK_EQUAL("second slot", set_memory(m.vm, 1, 0, MEM_SIZE, 4096, m.mem), 0);
@@ -61,14 +77,16 @@ static void test_ports(void) {
     struct machine m = new_machine();
     start16(&m, guest_hello, guest_hello_end);
     CHECK_EQUAL("OUT exits", run(&m), KVM_EXIT_IO);
-    check(m.run->io.direction == KVM_EXIT_IO_OUT && m.run->io.port == 0x3f8 && m.run->io.size == 1 &&
-              m.run->io.count == 1 && *port_data(&m) == 'h', "its record", "port %x", m.run->io.port);
+    check(m.run->io.direction == KVM_EXIT_IO_OUT && m.run->io.port == 0x3f8 &&
+              m.run->io.size == 1 && m.run->io.count == 1 && *port_data(&m) == 'h',
+          "its record", "port %x", m.run->io.port);
     CHECK_EQUAL("IN exits", run(&m), KVM_EXIT_IO);
     check(m.run->io.direction == KVM_EXIT_IO_IN, "it is an input", "%d", m.run->io.direction);
     *port_data(&m) = 0x5a;
     CHECK_EQUAL("OUT of a word", run(&m), KVM_EXIT_IO);
     check(m.mem[0x2000] == 0x5a, "the input arrived", "%x", m.mem[0x2000]);
-    check(m.run->io.size == 2 && *(uint16_t *)port_data(&m) == 0x1234, "the word", "%x", *port_data(&m));
+    check(m.run->io.size == 2 && *(uint16_t *)port_data(&m) == 0x1234, "the word", "%x",
+          *port_data(&m));
     CHECK_EQUAL("HLT exits", run(&m), KVM_EXIT_HLT);
     uint64_t rip = regs(&m).rip;
     CHECK_EQUAL("the next one, too", run(&m), KVM_EXIT_HLT);
@@ -77,7 +95,8 @@ static void test_ports(void) {
     memcpy(m.mem + 0x2000, "abcde", 5);
     char out[6] = "", *to = out;
     int reason;
-    while ((reason = run(&m)) == KVM_EXIT_IO && m.run->io.direction == KVM_EXIT_IO_OUT && to < out + 5) {
+    while ((reason = run(&m)) == KVM_EXIT_IO && m.run->io.direction == KVM_EXIT_IO_OUT &&
+           to < out + 5) {
         memcpy(to, port_data(&m), m.run->io.count);
         to += m.run->io.count;
     }
@@ -87,7 +106,8 @@ static void test_ports(void) {
         for (unsigned i = 0; i < m.run->io.count; i++)
             ((uint16_t *)port_data(&m))[i] = 0x100 + words++;
     } while ((reason = run(&m)) == KVM_EXIT_IO && words < 100);
-    check(reason == KVM_EXIT_HLT && words == 3 && *(uint16_t *)(m.mem + 0x2104) == 0x102, "REP INSW", "%d", words);
+    check(reason == KVM_EXIT_HLT && words == 3 && *(uint16_t *)(m.mem + 0x2104) == 0x102,
+          "REP INSW", "%d", words);
     end_machine(&m);
 }
 
@@ -96,7 +116,8 @@ static void test_mmio(void) {
     start64(&m, guest_mmio, guest_mmio_end);
     CHECK_EQUAL("write to device memory", run(&m), KVM_EXIT_MMIO);
     check(m.run->mmio.is_write && m.run->mmio.phys_addr == 0x30000000 && m.run->mmio.len == 4 &&
-              *(uint32_t *)m.run->mmio.data == 0x12345678, "its record", "%llx", m.run->mmio.phys_addr);
+              *(uint32_t *)m.run->mmio.data == 0x12345678,
+          "its record", "%llx", m.run->mmio.phys_addr);
     CHECK_EQUAL("read from it", run(&m), KVM_EXIT_MMIO);
     check(!m.run->mmio.is_write && m.run->mmio.len == 8, "8 bytes", "%u", m.run->mmio.len);
     memcpy(m.run->mmio.data, "\1\2\3\4\5\6\7\10", 8);
@@ -106,7 +127,8 @@ static void test_mmio(void) {
     memcpy(m.run->mmio.data, "\xcd\xab", 2);
     CHECK_EQUAL("end", run(&m), KVM_EXIT_HLT);
     struct kvm_regs r = regs(&m);
-    check(r.rax == 0x0807060504030201 && r.rcx == 0xabcd, "what was read", "%llx %llx", r.rax, r.rcx);
+    check(r.rax == 0x0807060504030201 && r.rcx == 0xabcd, "what was read", "%llx %llx", r.rax,
+          r.rcx);
     end_machine(&m);
 }
 
@@ -114,7 +136,8 @@ static void test_interrupts(void) {
     struct machine m = new_machine();
     start16(&m, guest_irq, guest_irq_end);
     CHECK_EQUAL("first HLT", run(&m), KVM_EXIT_HLT);
-    check(!m.run->if_flag && !m.run->ready_for_interrupt_injection, "interrupts are off", "%d", m.run->if_flag);
+    check(!m.run->if_flag && !m.run->ready_for_interrupt_injection, "interrupts are off", "%d",
+          m.run->if_flag);
     m.run->request_interrupt_window = 1;
     CHECK_EQUAL("interrupt window", run(&m), KVM_EXIT_IRQ_WINDOW_OPEN);
     check(m.run->if_flag && m.run->ready_for_interrupt_injection, "is open", "%d", m.run->if_flag);
@@ -129,7 +152,8 @@ static void test_interrupts(void) {
     CHECK_EQUAL("its handler ran", m.mem[0x2001], 2);
     struct kvm_vcpu_events e;
     CHECK_EQUAL("KVM_GET_VCPU_EVENTS", ioctl(m.vcpu, KVM_GET_VCPU_EVENTS, &e), 0);
-    check(!e.interrupt.injected && !e.nmi.pending && !e.nmi.masked, "nothing is left", "%d", e.nmi.masked);
+    check(!e.interrupt.injected && !e.nmi.pending && !e.nmi.masked, "nothing is left", "%d",
+          e.nmi.masked);
     CHECK_EQUAL("KVM_SET_VCPU_EVENTS", ioctl(m.vcpu, KVM_SET_VCPU_EVENTS, &e), 0);
     start64(&m, guest_triple, guest_triple_end);
     CHECK_EQUAL("triple fault", run(&m), KVM_EXIT_SHUTDOWN);
@@ -209,23 +233,27 @@ static void test_msrs(void) {
     CHECK_EQUAL("unknown MSR without help: #GP, no IDT", run(&m), KVM_EXIT_SHUTDOWN);
     end_machine(&m);
     m = new_machine();
-    struct kvm_enable_cap cap = {.cap = KVM_CAP_X86_USER_SPACE_MSR,
-                                 .args = {KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER}};
+    struct kvm_enable_cap cap = {
+        .cap = KVM_CAP_X86_USER_SPACE_MSR,
+        .args = {KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER}};
     CHECK_EQUAL("KVM_CAP_X86_USER_SPACE_MSR", ioctl(m.vm, KVM_ENABLE_CAP, &cap), 0);
     start64(&m, guest_msr, guest_msr_end);
     CHECK_EQUAL("unknown MSR to user space", run(&m), KVM_EXIT_X86_RDMSR);
-    check(m.run->msr.index == 0x777 && m.run->msr.reason == KVM_MSR_EXIT_REASON_UNKNOWN, "its record", "%x",
-          m.run->msr.index);
+    check(m.run->msr.index == 0x777 && m.run->msr.reason == KVM_MSR_EXIT_REASON_UNKNOWN,
+          "its record", "%x", m.run->msr.index);
     m.run->msr.data = 0x55;
     CHECK_EQUAL("end", run(&m), KVM_EXIT_HLT);
     CHECK_EQUAL("its value", regs(&m).rbx, 0x55);
     CHECK_EQUAL("LSTAR", get_msr(&m, 0xc0000082).data, 0x1000);
     unsigned char bits = 0;
-    struct kvm_msr_filter filter = {.ranges = {{.flags = KVM_MSR_FILTER_WRITE, .nmsrs = 1, .base = 0xc0000082, .bitmap = &bits}}};
+    struct kvm_msr_filter filter = {
+        .ranges = {
+            {.flags = KVM_MSR_FILTER_WRITE, .nmsrs = 1, .base = 0xc0000082, .bitmap = &bits}}};
     CHECK_EQUAL("KVM_X86_SET_MSR_FILTER", ioctl(m.vm, KVM_X86_SET_MSR_FILTER, &filter), 0);
     start64(&m, guest_msr, guest_msr_end);
     CHECK_EQUAL("filtered WRMSR", run(&m), KVM_EXIT_X86_WRMSR);
-    check(m.run->msr.index == 0xc0000082 && m.run->msr.reason == KVM_MSR_EXIT_REASON_FILTER && m.run->msr.data == 0x1000,
+    check(m.run->msr.index == 0xc0000082 && m.run->msr.reason == KVM_MSR_EXIT_REASON_FILTER &&
+              m.run->msr.data == 0x1000,
           "its record", "%x", m.run->msr.index);
     m.run->msr.error = 1;
     CHECK_EQUAL("refused: #GP", run(&m), KVM_EXIT_SHUTDOWN);
@@ -264,25 +292,29 @@ static void test_debug(void) {
     d.arch.debugreg[7] = 0x402;
     ioctl(m.vcpu, KVM_SET_GUEST_DEBUG, &d);
     CHECK_EQUAL("hardware breakpoint", run(&m), KVM_EXIT_DEBUG);
-    check(m.run->debug.arch.pc == CODE + 8 && (m.run->debug.arch.dr6 & 1), "is DR0's", "%llx", m.run->debug.arch.pc);
+    check(m.run->debug.arch.pc == CODE + 8 && (m.run->debug.arch.dr6 & 1), "is DR0's", "%llx",
+          m.run->debug.arch.pc);
     d.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP;
     ioctl(m.vcpu, KVM_SET_GUEST_DEBUG, &d);
     start64(&m, guest_steps, guest_steps_end);
     m.mem[CODE + 6] = (char)0xcc;
     CHECK_EQUAL("INT3", run(&m), KVM_EXIT_DEBUG);
-    check(m.run->debug.arch.exception == 3 && m.run->debug.arch.pc == CODE + 6, "is there", "%llx", m.run->debug.arch.pc);
+    check(m.run->debug.arch.exception == 3 && m.run->debug.arch.pc == CODE + 6, "is there", "%llx",
+          m.run->debug.arch.pc);
     end_machine(&m);
 }
 
 static void test_sync_regs(void) {
     struct machine m = new_machine();
     start64(&m, guest_steps, guest_steps_end);
-    check(ioctl(m.kvm, KVM_CHECK_EXTENSION, KVM_CAP_SYNC_REGS) & KVM_SYNC_X86_REGS, "KVM_CAP_SYNC_REGS", "absent");
+    check(ioctl(m.kvm, KVM_CHECK_EXTENSION, KVM_CAP_SYNC_REGS) & KVM_SYNC_X86_REGS,
+          "KVM_CAP_SYNC_REGS", "absent");
     m.run->s.regs.regs = regs(&m);
     m.run->s.regs.regs.rip = CODE + 8;
     m.run->kvm_dirty_regs = m.run->kvm_valid_regs = KVM_SYNC_X86_REGS;
     CHECK_EQUAL("runs with them", run(&m), KVM_EXIT_HLT);
-    check(m.run->s.regs.regs.rbx == 1 && m.run->s.regs.regs.rip == CODE + 12, "and gives them", "%llx", m.run->s.regs.regs.rip);
+    check(m.run->s.regs.regs.rbx == 1 && m.run->s.regs.regs.rip == CODE + 12, "and gives them",
+          "%llx", m.run->s.regs.regs.rip);
     end_machine(&m);
 }
 
