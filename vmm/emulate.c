@@ -39,7 +39,7 @@ static int read_operand(struct vcpu *v, struct emulation *em, const struct opera
     case OPERAND_IMM: *value = truncate(o->imm, size); return STEP_DONE;
     default: break;
     }
-    int r = guest_linear(v, em->insn.segment, effective_address(v, &em->insn), size, will_write,
+    int r = guest_linear(v, em->insn->segment, effective_address(v, em->insn), size, will_write,
                          &linear);
     return r != STEP_DONE ? r : guest_read(v, em, linear, value, size, will_write);
 }
@@ -51,7 +51,7 @@ static int write_operand(struct vcpu *v, struct emulation *em, const struct oper
         guest_set_gpr(v, o->reg, o->high_byte, size, value);
         return STEP_DONE;
     }
-    int r = guest_linear(v, em->insn.segment, effective_address(v, &em->insn), size, true, &linear);
+    int r = guest_linear(v, em->insn->segment, effective_address(v, em->insn), size, true, &linear);
     return r != STEP_DONE ? r : guest_write(v, em, linear, &value, size);
 }
 
@@ -81,14 +81,14 @@ static unsigned source_size(const struct instruction *i) {
 }
 
 static int move(struct vcpu *v, struct emulation *em) {
-    const struct instruction *i = &em->insn;
+    const struct instruction *i = em->insn;
     uint64_t value;
     int r = read_operand(v, em, &i->src, source_size(i), false, &value);
     return r != STEP_DONE ? r : write_operand(v, em, &i->dst, i->size, moved(i, value));
 }
 
 static int move_xmm(struct vcpu *v, struct emulation *em) {
-    const struct instruction *i = &em->insn;
+    const struct instruction *i = em->insn;
     bool load = i->src.kind == OPERAND_MEM;
     uint8_t data[XMM_SIZE] = {0};
     uint64_t linear;
@@ -110,7 +110,7 @@ static int move_xmm(struct vcpu *v, struct emulation *em) {
 }
 
 static int conditional(struct vcpu *v, struct emulation *em) {
-    const struct instruction *i = &em->insn;
+    const struct instruction *i = em->insn;
     bool holds = condition_true(i->condition, v->rflags);
     if (i->op == OP_SETCC)
         return write_operand(v, em, &i->dst, 1, holds);
@@ -124,7 +124,7 @@ static int conditional(struct vcpu *v, struct emulation *em) {
 
 // ---- arithmetic --------------------------------------------------------------------------------
 static int arithmetic(struct vcpu *v, struct emulation *em) {
-    const struct instruction *i = &em->insn;
+    const struct instruction *i = em->insn;
     bool writes = operation_writes(i->op), to_memory = i->dst.kind == OPERAND_MEM;
     uint64_t dst, src, flags = v->rflags;
     int r = read_operand(v, em, &i->dst, i->size, writes && to_memory, &dst);
@@ -142,7 +142,7 @@ static int arithmetic(struct vcpu *v, struct emulation *em) {
 
 // BT and its family: a register position counts from the operand's address in both directions.
 static int bit_test(struct vcpu *v, struct emulation *em) {
-    const struct instruction *i = &em->insn;
+    const struct instruction *i = em->insn;
     unsigned bits = i->size * 8;
     uint64_t position, value, linear, flags = v->rflags, address = effective_address(v, i);
     bool writes = operation_writes(i->op);
@@ -167,7 +167,7 @@ static int bit_test(struct vcpu *v, struct emulation *em) {
 
 // XCHG, XADD, CMPXCHG: memory is read and, as the hardware does it, written in any case.
 static int exchange(struct vcpu *v, struct emulation *em) {
-    const struct instruction *i = &em->insn;
+    const struct instruction *i = em->insn;
     uint64_t old, source, accumulator = guest_gpr(v, GPR_RAX, false, i->size), flags = v->rflags,
                           new;
     int r = read_operand(v, em, &i->dst, i->size, true, &old);
@@ -203,7 +203,7 @@ static unsigned stack_size(struct vcpu *v) {
 }
 
 static int push(struct vcpu *v, struct emulation *em) {
-    const struct instruction *i = &em->insn;
+    const struct instruction *i = em->insn;
     unsigned width = stack_size(v);
     uint64_t value, linear, rsp = truncate(guest_gpr(v, GPR_RSP, false, 8) - i->size, width);
     int r = read_operand(v, em, &i->src, i->size, false, &value);
@@ -218,7 +218,7 @@ static int push(struct vcpu *v, struct emulation *em) {
 
 // An address based on rSP is computed with the value after the pop (SDM vol. 2, "POP").
 static int pop(struct vcpu *v, struct emulation *em) {
-    const struct instruction *i = &em->insn;
+    const struct instruction *i = em->insn;
     unsigned width = stack_size(v);
     uint64_t old = guest_gpr(v, GPR_RSP, false, 8), value = 0, linear;
     int r = guest_linear(v, SEG_SS, truncate(old, width), i->size, false, &linear);
@@ -244,14 +244,14 @@ static int string_linear(struct vcpu *v, const struct instruction *i, unsigned r
 static int read_string(struct vcpu *v, struct emulation *em, unsigned reg, uint64_t *value) {
     uint64_t linear;
     *value = 0;
-    int r = string_linear(v, &em->insn, reg, false, &linear);
-    return r != STEP_DONE ? r : guest_read(v, em, linear, value, em->insn.size, false);
+    int r = string_linear(v, em->insn, reg, false, &linear);
+    return r != STEP_DONE ? r : guest_read(v, em, linear, value, em->insn->size, false);
 }
 
 static int write_string(struct vcpu *v, struct emulation *em, uint64_t value) {
     uint64_t linear;
-    int r = string_linear(v, &em->insn, GPR_RDI, true, &linear);
-    return r != STEP_DONE ? r : guest_write(v, em, linear, &value, em->insn.size);
+    int r = string_linear(v, em->insn, GPR_RDI, true, &linear);
+    return r != STEP_DONE ? r : guest_write(v, em, linear, &value, em->insn->size);
 }
 
 static void advance(struct vcpu *v, const struct instruction *i, unsigned reg) {
@@ -261,7 +261,7 @@ static void advance(struct vcpu *v, const struct instruction *i, unsigned reg) {
 
 // One iteration.
 static int string(struct vcpu *v, struct emulation *em) {
-    const struct instruction *i = &em->insn;
+    const struct instruction *i = em->insn;
     bool uses_si = i->op == OP_MOVS || i->op == OP_LODS || i->op == OP_CMPS;
     bool compares = i->op == OP_CMPS || i->op == OP_SCAS;
     uint64_t a = guest_gpr(v, GPR_RAX, false, i->size), b, flags = v->rflags;
@@ -327,7 +327,7 @@ static bool repeated(const struct instruction *i) {
 // Runs the instruction as far as it goes. A REP goes on here while its iterations need user space and
 // nothing else is to be done; else the hardware continues it.
 static int run_handler(struct vcpu *v, struct emulation *em) {
-    const struct instruction *i = &em->insn;
+    const struct instruction *i = em->insn;
     for (;;) {
         em->next = 0;
         int r = handlers[i->op](v, em);
@@ -355,7 +355,7 @@ static int complete_store(struct vcpu *v) {
 }
 
 static int complete_load(struct vcpu *v) {
-    const struct instruction *i = &v->emulation->insn;
+    const struct instruction *i = v->emulation->insn;
     uint64_t value;
     __builtin_memcpy(&value, v->run->mmio.data, sizeof(value));
     value = truncate(value, source_size(i));
@@ -400,9 +400,9 @@ int emulate_mmio(struct vcpu *v, const struct vm_exit *e) {
     int r = fetch_instruction(v, &em->insn);
     if (unlikely(r))
         return r == 1 ? GO_ON : r == -EINVAL || r == -EFAULT ? vcpu_report_unknown(v, e) : r;
-    if (likely(begin_move(v, e, &em->insn)))
+    if (likely(begin_move(v, e, em->insn)))
         return USER_SPACE;
-    if (!handlers[em->insn.op])
+    if (!handlers[em->insn->op])
         return vcpu_report_unknown(v, e);
     // What completion needs is read while the hardware still holds it.
     vcpu_sync(v, PART_RIP | PART_RSP | PART_RFLAGS | PART_CR | PART_SEGMENTS | PART_BLOCKING |

@@ -26,7 +26,8 @@ struct memory_access {
 #define MAX_ACCESSES 3
 
 struct emulation {
-    struct instruction insn;
+    const struct instruction *insn; // in the cache, or &decoded
+    struct instruction decoded;
     struct fetch_cache *fetch;                 // may be NULL
     struct memory_access access[MAX_ACCESSES]; // of this iteration, in their order
     unsigned done, next;                       // of these: complete; the next one of this run

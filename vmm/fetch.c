@@ -129,6 +129,7 @@ static bool follow(struct vcpu *v, uint64_t linear, uint64_t gpa, struct code_pa
 
 static void fill(struct vcpu *v, uint64_t gpa, struct code_page *p) {
     p->linear = 0;
+    vcpu_sync(v, PART_CR);
     p->invalidations = __atomic_load_n(&v->vm->space->invalidations, __ATOMIC_ACQUIRE);
     p->slots = __atomic_load_n(&v->vm->slot_changes, __ATOMIC_ACQUIRE);
     uint64_t linear = v->rip & ~(PAGE_SIZE - 1);
@@ -152,7 +153,7 @@ static struct decoded *decoded_place(struct fetch_cache *c, uint64_t rip) {
 
 // The 16 bytes at RIP, if the page is known and still what it was.
 static bool recall(struct vcpu *v, const struct code_page *p, uint64_t bytes[2]) {
-    if (p->linear != (v->rip & ~(PAGE_SIZE - 1)) || !p->linear || p->cr3 != v->cr3 ||
+    if (p->linear != (v->rip & ~(PAGE_SIZE - 1)) || !p->linear || p->cr3 != vcpu_cr3(v) ||
         !counters_hold(v, p))
         return false;
     for (unsigned i = 0; i < p->levels; i++)
@@ -163,33 +164,36 @@ static bool recall(struct vcpu *v, const struct code_page *p, uint64_t bytes[2])
     return counters_hold(v, p); // the memory was what it was believed to be while it was read
 }
 
-static int fetch_cached(struct vcpu *v, struct fetch_cache *c, struct instruction *out) {
+static int fetch_cached(struct vcpu *v, struct fetch_cache *c, const struct instruction **out) {
     struct code_page *p = page_place(c, v->rip);
     struct decoded *d = decoded_place(c, v->rip);
+    struct instruction *uncached = &v->emulation->decoded;
     uint64_t bytes[2], gpa;
     if (likely(recall(v, p, bytes))) {
-        if (unlikely(d->rip != v->rip || d->bytes[0] != bytes[0] || d->bytes[1] != bytes[1])) {
-            d->rip = 0;
-            int r = decode((const uint8_t *)bytes, MAX_LENGTH, DECODE_64, &d->insn);
-            if (r)
-                return r;
-            d->rip = v->rip;
-            memcpy(d->bytes, bytes, sizeof(bytes));
-        }
-        *out = d->insn;
+        *out = &d->insn;
+        if (likely(d->rip == v->rip && d->bytes[0] == bytes[0] && d->bytes[1] == bytes[1]))
+            return 0;
+        d->rip = 0;
+        int r = decode((const uint8_t *)bytes, MAX_LENGTH, DECODE_64, &d->insn);
+        if (r)
+            return r;
+        d->rip = v->rip;
+        __builtin_memcpy(d->bytes, bytes, sizeof(bytes));
         return 0;
     }
-    int r = fetch_and_decode(v, CODE_64, out, &gpa);
+    *out = uncached;
+    int r = fetch_and_decode(v, CODE_64, uncached, &gpa);
     if (r == 0)
         fill(v, gpa, p);
     return r;
 }
 
-int fetch_instruction(struct vcpu *v, struct instruction *out) {
+int fetch_instruction(struct vcpu *v, const struct instruction **out) {
     unsigned code_size = vcpu_code_size(v);
-    struct fetch_cache *c = v->emulation->fetch;
+    struct emulation *em = v->emulation;
     uint64_t gpa;
-    if (likely(code_size == CODE_64 && c && v->rip % PAGE_SIZE <= PAGE_SIZE - 16))
-        return fetch_cached(v, c, out);
-    return fetch_and_decode(v, code_size, out, &gpa);
+    if (likely(code_size == CODE_64 && em->fetch && v->rip % PAGE_SIZE <= PAGE_SIZE - 16))
+        return fetch_cached(v, em->fetch, out);
+    *out = &em->decoded;
+    return fetch_and_decode(v, code_size, &em->decoded, &gpa);
 }

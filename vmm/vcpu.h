@@ -59,9 +59,10 @@ struct vcpu {
     bool has_rdrand, has_rdseed, traps_rand; // by CPUID; one of them must not work
     struct kvm_segment seg[SEG_COUNT];
     struct kvm_dtable gdt, idt;
-    struct {                // what exits ask for most, without PART_SEGMENTS; by vcpu_cpl(), vcpu_code_size()
-        bool cs_l, cs_db;
+    struct {                // what exits ask for most; only by vcpu_cpl(), vcpu_code_size(), vcpu_cr3()
+        bool lma, cs_l, cs_db;
         uint8_t cpl;
+        uint64_t cr3;
     } mode;
     struct {
         uint64_t sysenter_cs, sysenter_esp, sysenter_eip, star, lstar, cstar, fmask, kernel_gs_base;
@@ -207,9 +208,18 @@ static inline unsigned vcpu_cpl(struct vcpu *v) {
 }
 // Default address size of its code in bytes: 2, 4, or 8 in 64-bit mode.
 static inline unsigned vcpu_code_size(struct vcpu *v) {
-    bool segments = !(v->stale & PART_SEGMENTS);
-    vcpu_sync(v, PART_CR | (segments ? 0 : PART_MODE));
-    if ((v->efer & (1ull << 10)) && (segments ? v->seg[SEG_CS].l : v->mode.cs_l)) // EFER.LMA
-        return 8;
-    return (segments ? v->seg[SEG_CS].db : v->mode.cs_db) ? 4 : 2;
+    if (v->stale & (PART_SEGMENTS | PART_CR))
+        vcpu_sync(v, PART_MODE);
+    bool lma = v->stale & PART_CR ? v->mode.lma : v->efer >> 10 & 1; // EFER.LMA
+    const struct kvm_segment *cs = &v->seg[SEG_CS];
+    if (v->stale & PART_SEGMENTS)
+        return lma && v->mode.cs_l ? 8 : v->mode.cs_db ? 4 : 2;
+    return lma && cs->l ? 8 : cs->db ? 4 : 2;
+}
+// CR3, without PART_CR.
+static inline uint64_t vcpu_cr3(struct vcpu *v) {
+    if (!(v->stale & PART_CR))
+        return v->cr3;
+    vcpu_sync(v, PART_MODE);
+    return v->mode.cr3;
 }

@@ -133,6 +133,8 @@ static void read_mode(struct vcpu *v) {
     v->mode.cs_l = cs >> 13 & 1;
     v->mode.cs_db = cs >> 14 & 1;
     v->mode.cpl = ss >> 5 & 3;
+    v->mode.lma = vmcs_read64(v, GUEST_EFER) & EFER_LMA;
+    v->mode.cr3 = vmcs_read_natural(v, GUEST_CR3);
 }
 
 void vmx_sync(struct vcpu *v, uint32_t parts) {
