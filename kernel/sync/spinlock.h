@@ -17,18 +17,23 @@ static inline void spin_init(struct spinlock *l) { *l = (struct spinlock)SPINLOC
 static inline void spin_lock(struct spinlock *l) { ASSERT(!l->holder); l->holder = 1; }
 static inline void spin_unlock(struct spinlock *l) { ASSERT(l->holder); l->holder = 0; }
 static inline bool spin_held(const struct spinlock *l) { return l->holder; }
+static inline void irq_push(void) {}
+static inline void irq_pop(void) {}
 #else
 static inline void spin_init(struct spinlock *l) { *l = (struct spinlock)SPINLOCK_INIT; }
 
 // Interrupts off, counted; the outermost irq_pop() restores what was. While the depth is 0 only
-// interrupt handlers, which leave it as it was, can come between its test and CLI.
+// interrupt handlers, which leave it as it was, can come between its test and CLI. (The depth grows
+// first, so that a lock taken in an NMI does not overwrite the flags.)
 static inline void irq_push(void) {
     if (THIS_CPU->lock_depth == 0) {
         uint64_t flags = read_rflags();
         irq_disable();
-        THIS_CPU->flags_before_lock = flags;
+        WRITE_ONCE(THIS_CPU->lock_depth, 1);
+        WRITE_ONCE(THIS_CPU->flags_before_lock, flags);
+    } else {
+        __asm__ volatile("incl %0" : "+m"(THIS_CPU->lock_depth));
     }
-    __asm__ volatile("incl %0" : "+m"(THIS_CPU->lock_depth));
 }
 static inline void irq_pop(void) {
     bool last;
