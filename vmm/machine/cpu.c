@@ -6,6 +6,17 @@
 #include <sys/mman.h>
 #include "vmm/machine/lapic.h"
 
+// SDM vol. 3, "Memory Type Range Registers".
+#define MSR_MTRR_PHYS_BASE0 0x200
+#define MSR_MTRR_PHYS_MASK0 0x201
+#define MSR_MTRR_DEF_TYPE   0x2ff
+#define MTRR_UNCACHED       0
+#define MTRR_WRITE_BACK     6
+#define MTRR_VALID          (1u << 11)
+#define MTRR_ENABLE         (1u << 11)
+#define DEVICE_MEMORY       0xc0000000ull
+#define DEVICE_MEMORY_SIZE  0x40000000ull
+
 struct cpu_initial {
     struct kvm_regs regs;
     struct kvm_sregs sregs;
@@ -129,8 +140,17 @@ static void reset_registers(struct cpu *c) {
     c->run->if_flag = 0;
 }
 
+// Memory types as firmware sets them: everything write-back but for device memory below 4 GB.
+static void set_mtrrs(struct cpu *c) {
+    uint64_t address_mask = (1ull << c->machine->physical_bits) - 1;
+    cpu_set_msr(c, MSR_MTRR_PHYS_BASE0, DEVICE_MEMORY | MTRR_UNCACHED);
+    cpu_set_msr(c, MSR_MTRR_PHYS_MASK0, (address_mask & ~(DEVICE_MEMORY_SIZE - 1)) | MTRR_VALID);
+    cpu_set_msr(c, MSR_MTRR_DEF_TYPE, MTRR_ENABLE | MTRR_WRITE_BACK);
+}
+
 void cpu_reset(struct cpu *c) {
     reset_registers(c);
+    set_mtrrs(c);
     CONTROL(c, KVM_SET_FPU, &c->initial->fpu);
     CONTROL(c, KVM_SET_XCRS, &c->initial->xcrs);
     c->init_pending = c->sipi_pending = c->access_pending = false;

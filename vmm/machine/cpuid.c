@@ -6,7 +6,7 @@
 #include <sys/ioctl.h>
 #include "vmm/machine/cpu.h"
 
-#define ENTRIES 128
+#define ENTRIES 256
 
 #define LEAF1_ECX_MONITOR      (1u << 3)
 #define LEAF1_ECX_X2APIC       (1u << 21)
@@ -103,6 +103,7 @@ int cpuid_setup(struct cpu *c) {
         set_features(t, c);
         set_topology(t, c);
         set_frequency(t, m);
+        m->physical_bits = entry(t, 0x80000008, 0, false)->eax & 0xff;
         error = ioctl(c->fd, KVM_SET_CPUID2, t) < 0 ? -errno : 0;
     }
     if (error)

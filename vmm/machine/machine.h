@@ -56,6 +56,7 @@ struct machine {
     // Guest memory: one anonymous mapping, without a guest's view of a0000h..b7fffh; below 4 GB up to `low_size` (at most 3 GB), the rest from 4 GB.
     uint8_t *ram;
     uint64_t ram_size, low_size;
+    unsigned physical_bits; // of addresses, as CPUID says
     unsigned slot_count; // memory slots of the VM in use
     struct device *devices;
     struct device irq_device; // irq.c
