@@ -1,7 +1,8 @@
 """Boots: emulators, processors, memory sizes, the hybrid image, ends."""
 import re
+import subprocess
 
-from harness import Boot, Failure, machine_test
+from harness import TOP, Boot, Failure, iso_for, machine_test
 
 AREA = "Boot to a shell"
 
@@ -76,3 +77,15 @@ def second_serial_line(lab):
         m.com2.expect(r"^on-2$", 30)
 
 
+@machine_test(Boot(emu="qemu"), cost=12)
+def unattended(lab):
+    """What `make boot` does: standard input is typed; ends with the first program's exit status."""
+    for cmdline, options, wanted in (("init=/bin/sh console=ttyS0", [], 23),
+                                     ("", ["--power-off"], 0)):
+        iso = iso_for(Boot(cmdline=cmdline))
+        text = b"echo typed-$((40 + 2))\n" + (b"exit 23\n" if wanted else b"")
+        done = subprocess.run([TOP / "tools/boot", "--emu", "qemu", "--limit", "90", *options, iso],
+                              input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode != wanted or b"typed-42" not in done.stdout:
+            raise Failure(f"make boot ended with {done.returncode}, expected {wanted}:\n"
+                          + done.stdout.decode(errors="replace")[-1500:])
