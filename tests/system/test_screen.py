@@ -77,7 +77,7 @@ def curses_program(lab):
     with lab.boot() as m:
         m.wait_screen(r"# *$", 60)
         enter(m, "/test/ncdemo")
-        m.wait_screen(r"on linux, 25 x 80", 30)
+        m.wait_screen(r"^ncurses \S+ on linux, 25 x 80", 30)
         save(m, "ncurses")
         m.type_keys("q")
         m.wait_screen(r"# *$", 30)
