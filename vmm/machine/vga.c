@@ -186,9 +186,7 @@ static void write_dac(struct vga *v, uint8_t value) {
 static void set_dac_index(struct vga *v, bool read, uint8_t value) {
     v->dac_state = read ? 3 : 0;
     v->dac_part = 0;
-    if (read)
-        v->dac_read = value;
-    v->dac_write = read ? (uint8_t)(value + 1) : value;
+    *(read ? &v->dac_read : &v->dac_write) = value;
 }
 
 static void vga_write(void *opaque, uint64_t offset, unsigned width, uint64_t wide) {
