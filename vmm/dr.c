@@ -7,6 +7,7 @@
 #include "vmm/breakpoint.h"
 #include "vmm/skip.h"
 #include "vmm/vendor.h"
+#include "vmm/spurious.h"
 #include "vmm/x86.h"
 
 #define DEBUGGED (KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP)
@@ -115,6 +116,9 @@ static int debug_exception(struct vcpu *v, const struct vm_exit *e) {
 }
 
 static int reflect(struct vcpu *v, const struct vm_exit *e) {
+    // What was being delivered is lost but for what makes a double fault, as without an exit.
+    if (e->vectoring)
+        v->event.interrupt_pending = v->event.nmi_injected = false;
     if (e->exception.vector == VECTOR_PF)
         v->cr2 = e->exception.address;
     vcpu_inject_exception(v, e->exception.vector, e->exception.has_error, e->exception.error);
@@ -138,6 +142,10 @@ int exception_exit(struct vcpu *v, const struct vm_exit *e) {
     case VECTOR_DB: return debug_exception(v, e);
     case VECTOR_BP: return int3(v, e);
     case VECTOR_MC: return 1; // the host's, which has handled it
+    case VECTOR_PF:
+        if (spurious_fault(v, e))
+            return 1;
+        break;
     }
     return reflect(v, e);
 }

@@ -66,6 +66,8 @@ static uint32_t intercepts(const struct vcpu *v) {
         i |= INTERCEPT_IRQ_WINDOW;
     if (v->event.nmi_pending)
         i |= INTERCEPT_NMI_WINDOW;
+    if (vmm_clock.info.kind == CHRONO_CLOCK_PMC)
+        i |= INTERCEPT_PRESENT_FAULTS; // vmm/spurious.c
     if (v->traps_rand) // they must not work where CPUID does not show them
         i |= INTERCEPT_RAND;
     if (v->vm->debugged || (v->guest_debug.control & KVM_GUESTDBG_USE_SW_BP))
