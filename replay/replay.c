@@ -96,9 +96,20 @@ static uint64_t wall_clock(struct inputs *in) {
     return seconds;
 }
 
+// The recording ended because somebody left, not by something the guest did: nothing else ends the replay.
+static bool ends_here(const struct replayer *r) {
+    static const char *const words[] = {"left", "failed", "running"};
+    for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (r->event.size == strlen(words[i]) && !memcmp(r->event.data, words[i], r->event.size))
+            return true;
+    return false;
+}
+
 static uint64_t next_stop(struct inputs *in, uint64_t count) {
     struct replayer *r = replayer(in);
     uint64_t end = slice_end(in, count);
+    if (r->has_event && r->event.kind == LOG_END && !ends_here(r))
+        return end; // the guest ends it at an instruction of its own
     if (!r->has_event || r->event.v <= in->anchor_now + count)
         return end;
     // Until the event at the latest, if no idle time comes before it.
@@ -137,9 +148,8 @@ static void deliver(struct inputs *in, const struct landmark *at) {
         compare_memory(r, at);
         next_event(r);
     }
-    if (due(r, at, LOG_END) || (r->has_event && r->over)) {
-        if (!r->over)
-            compare_memory(r, at);
+    if (due(r, at, LOG_END) && ends_here(r)) {
+        compare_memory(r, at);
         stop(r, false, "the recording ends here");
     }
 }
@@ -167,7 +177,7 @@ static uint64_t idle(struct inputs *in, const struct landmark *at, uint64_t now,
         next_event(r);
         return now;
     }
-    if (due(r, at, LOG_END)) {
+    if (due(r, at, LOG_END) && ends_here(r)) {
         compare_memory(r, at);
         stop(r, false, "the recording ends here");
     } else if (deadline == UINT64_MAX && !r->over) {

@@ -145,8 +145,10 @@ int recording_finish(struct machine *m, int status) {
     if (m->config->record && !error)
         machine_log(m, "recorded %llu instructions in %s", (unsigned long long)m->count,
                     m->config->record);
-    if (m->config->replay && m->end == MACHINE_QUIT)
-        machine_log(m, "replayed %llu instructions, all checks equal",
-                    (unsigned long long)m->count);
-    return error || (m->config->replay && m->end == MACHINE_FAILED) ? EXIT_DIFFERS : status;
+    if (!m->config->replay)
+        return error ? EXIT_DIFFERS : status;
+    if (error || m->end == MACHINE_FAILED || inputs_left(m->inputs))
+        return inputs_left(m->inputs) ? status : EXIT_DIFFERS;
+    machine_log(m, "replayed %llu instructions, all checks equal", (unsigned long long)m->count);
+    return 0;
 }
