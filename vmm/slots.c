@@ -235,9 +235,9 @@ int slots_clear_dirty(struct vm *vm, const struct kvm_clear_dirty_log *log) {
 }
 
 // ---- life --------------------------------------------------------------------------------------
-int slots_clone(struct vm *to, const struct vm *from) {
+int slots_clone(struct vm *to, struct vm *from) {
     for (unsigned i = 0; i < from->slot_count; i++) {
-        const struct memory_slot *s = from->slots[i];
+        struct memory_slot *s = from->slots[i];
         int err = create(to, &(struct kvm_userspace_memory_region){
                                  .slot = s->id,
                                  .flags = s->flags,
@@ -247,8 +247,10 @@ int slots_clone(struct vm *to, const struct vm *from) {
                              });
         if (err)
             return err;
-        if (s->dirty)
-            memcpy(slot_by_id(to, s->id)->dirty, s->dirty, bitmap_words(s->size) * 8);
+        if (!s->dirty)
+            continue;
+        stage2_collect_dirty(from->stage2, s, s->dirty);
+        memcpy(slot_by_id(to, s->id)->dirty, s->dirty, bitmap_words(s->size) * 8);
     }
     return 0;
 }

@@ -10,5 +10,5 @@ int slots_clear_dirty(struct vm *vm, const struct kvm_clear_dirty_log *log);
 // The slot that contains gpa, or NULL. vm->lock held.
 struct memory_slot *slot_find(const struct vm *vm, uint64_t gpa);
 // Copies all slots of a VM into an empty one. Both locks held. 0 or -ENOMEM.
-int slots_clone(struct vm *to, const struct vm *from);
+int slots_clone(struct vm *to, struct vm *from);
 void slots_free(struct vm *vm);

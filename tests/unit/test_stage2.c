@@ -337,9 +337,6 @@ static void clone(struct machine *m) {
     begin(to, space);
     memcpy(to->pages, m->pages, sizeof(m->pages));
     memcpy(to->slots, m->slots, sizeof(m->slots));
-    collect(m); // what the bitmaps hold is copied, what D bits hold is not
-    for (unsigned i = 0; i < SLOTS; i++)
-        memset(to->slots[i].dirty, 0, sizeof(to->slots[i].dirty));
     mutex_lock(&to->vm.lock);
     assert_int_equal(slots_clone(&to->vm, &m->vm), 0);
     assert_int_equal(stage2_clone(&to->vm, &m->vm), 0);
