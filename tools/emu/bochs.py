@@ -33,7 +33,7 @@ class Bochs(Running):
             raise EmuError("bochs: not installed; tools/deps emu installs it")
         self._rfb, self._ready = None, False
         self._prompt = threading.Condition()
-        self._output = ""
+        self._output, self._keep = "", 100_000          # characters
         self._locks = []
         (self.work / "bochsrc").write_text(self._configuration())
         stop = f"pb {machine.break_at:#x}\n" if machine.break_at is not None else ""
@@ -88,7 +88,7 @@ class Bochs(Running):
     def _read_output(self):
         while chunk := os.read(self.process.stdout.fileno(), 65536):
             with self._prompt:
-                self._output = (self._output + chunk.decode(errors="replace"))[-100000:]
+                self._output = (self._output + chunk.decode(errors="replace"))[-self._keep:]
                 self._prompt.notify_all()
         with self._prompt:
             self._prompt.notify_all()
@@ -139,6 +139,28 @@ class Bochs(Running):
         self._type("c")
         self._ready = True
         return int(times[-1])
+
+    def trace(self, address, hits, steps, limit=120):
+        """Waits for break_at, then until the instruction at a linear address is about to run for the
+        `hits`-th time; returns the addresses of the next `steps` instructions. The machine stops."""
+        self._wait_prompt(limit)
+        for command in ["d 1", f"lb {address:#x}"] + ["c"] * hits + ["trace on"]:
+            self._type(command)
+            self._wait_prompt(limit)
+        self._keep, found, tail = 1 << 30, [], ""
+        self._type(f"s {steps}")
+        deadline = time.monotonic() + limit
+        while not re.search(r"<bochs:\d+> *$", tail) and time.monotonic() < deadline:
+            time.sleep(0.01)
+            with self._prompt:
+                text, self._output = tail + self._output, ""
+            lines = text.split("\n")
+            tail = lines.pop()                           # perhaps not complete yet
+            found += lines
+        self._ready = True
+        step = re.compile(r"\(0\)\.\[\d+\] \[\w+\] [0-9a-f]+:([0-9a-f]{16}) ")   # at CS:RIP
+        addresses = [step.match(line) for line in found]
+        return [int(match[1], 16) for match in addresses if match]
 
     def _type(self, command):
         self.process.stdin.write(command.encode() + b"\n")
