@@ -22,19 +22,11 @@
 #define TYPE_READABLE    2 // code
 #define TYPE_EXPAND_DOWN 4 // data
 
-struct emulation *emulation_begin(struct vcpu *v,
-                                  int (*resume)(struct vcpu *, struct emulation *)) {
-    struct emulation *em = v->emulation;
-    if (unlikely(!em)) {
-        v->emulation = em = kzalloc(sizeof(*em));
-        if (!em)
-            return NULL;
-        em->fetch = fetch_cache_create();
-    }
-    em->done = em->next = 0;
-    em->user_space = false;
-    em->resume = resume;
-    return em;
+struct emulation *emulation_create(struct vcpu *v) {
+    v->emulation = kzalloc(sizeof(*v->emulation));
+    if (v->emulation)
+        v->emulation->fetch = fetch_cache_create();
+    return v->emulation;
 }
 
 void emulation_free(struct vcpu *v) {

@@ -393,7 +393,7 @@ int emulate_mmio(struct vcpu *v, const struct vm_exit *e) {
     // Fetches, page-table walks and event deliveries are no accesses of an instruction.
     if (unlikely(!e->memory.gva_valid || e->memory.page_walk || e->memory.execute || e->vectoring))
         return vcpu_report_unknown(v, e);
-    struct emulation *em = emulation_begin(v, run_handler);
+    struct emulation *em = emulation_of(v);
     if (unlikely(!em))
         return -ENOMEM;
     vcpu_sync(v, PART_RIP);
@@ -404,6 +404,7 @@ int emulate_mmio(struct vcpu *v, const struct vm_exit *e) {
         return USER_SPACE;
     if (!handlers[em->insn->op])
         return vcpu_report_unknown(v, e);
+    emulation_begin(em, run_handler);
     // What completion needs is read while the hardware still holds it.
     vcpu_sync(v, PART_RIP | PART_RSP | PART_RFLAGS | PART_CR | PART_SEGMENTS | PART_BLOCKING |
                      PART_ACTIVITY);

@@ -43,9 +43,18 @@ struct emulation {
     } io;
 };
 
-// v->emulation, allocated at the first use, without accesses. NULL: out of memory.
-struct emulation *emulation_begin(struct vcpu *v,
-                                  int (*resume)(struct vcpu *v, struct emulation *em));
+// Allocates v->emulation. NULL: out of memory.
+struct emulation *emulation_create(struct vcpu *v);
+static inline struct emulation *emulation_of(struct vcpu *v) {
+    return likely(v->emulation) ? v->emulation : emulation_create(v);
+}
+// An instruction begins: no access of it is done.
+static inline void emulation_begin(struct emulation *em,
+                                   int (*resume)(struct vcpu *v, struct emulation *em)) {
+    em->done = em->next = 0;
+    em->user_space = false;
+    em->resume = resume;
+}
 
 // Address arithmetic and checks of segmentation and paging: `segment` is a SEG_*, `offset` is masked to the
 // address size already. STEP_DONE with *linear, or STEP_FAULT (#GP, #SS, #AC).

@@ -202,9 +202,10 @@ static int resume_string_io(struct vcpu *v, struct emulation *em) {
 
 int emulate_string_io(struct vcpu *v, const struct vm_exit *e) {
     vcpu_sync(v, PART_RIP | PART_RFLAGS | PART_CR | PART_SEGMENTS | PART_BLOCKING | PART_ACTIVITY);
-    struct emulation *em = emulation_begin(v, resume_string_io);
+    struct emulation *em = emulation_of(v);
     if (unlikely(!em))
         return -ENOMEM;
+    emulation_begin(em, resume_string_io);
     em->io.port = e->io.port;
     em->io.size = e->io.size;
     em->io.in = e->io.in;
