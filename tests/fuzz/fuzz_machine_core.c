@@ -10,7 +10,7 @@
 #include "vmm/machine/pit.h"
 #include "vmm/machine/rtc.h"
 
-#define CPUS 2
+#define CPUS       2
 #define LONGEST_NS 3000000000ull // of one step of time
 
 struct input {
@@ -43,8 +43,8 @@ static struct machine *create(void) {
     return m;
 }
 
-static const uint16_t ports[] = {0x20, 0x21, 0xa0, 0xa1, 0x4d0, 0x4d1, 0x40, 0x41, 0x42, 0x43, 0x61,
-                                 0x70, 0x71, 0x600, 0x602, 0x604, 0x608};
+static const uint16_t ports[] = {0x20, 0x21, 0xa0, 0xa1, 0x4d0, 0x4d1, 0x40,  0x41, 0x42,
+                                 0x43, 0x61, 0x70, 0x71, 0x600, 0x602, 0x604, 0x608};
 #define PORTS (sizeof(ports) / sizeof(ports[0]))
 static const uint8_t widths[] = {1, 2, 4, 4};
 

@@ -38,8 +38,13 @@ static struct bus_range range(uint64_t base, uint64_t size, unsigned width) {
     seen[0] = 0;
     for (unsigned i = 0; i < sizeof(memory); i++)
         memory[i] = 0x10 + i;
-    return (struct bus_range){.space = BUS_PORT, .base = base, .size = size, .name = "fake", .max_width = width,
-                              .read = fake_read, .write = fake_write};
+    return (struct bus_range){.space = BUS_PORT,
+                              .base = base,
+                              .size = size,
+                              .name = "fake",
+                              .max_width = width,
+                              .read = fake_read,
+                              .write = fake_write};
 }
 
 static void wide_accesses_are_split(void **state) {
@@ -229,10 +234,11 @@ static int parse(const char *text) {
 }
 
 static void good_configuration(void **state) {
-    assert_int_equal(parse("# a comment\n\nname = test\n  memory=1G  \ncpus = 2\nkernel = /a b\n"
-                           "initrd = x\ninitrd = y\nappend = console=ttyS0 a=b\n"
-                           "disk = d.img,if=ide,ro\ndisk = e,overlay=f\nserial = null\nserial = pty\nacpi = no"),
-                     0);
+    assert_int_equal(
+        parse("# a comment\n\nname = test\n  memory=1G  \ncpus = 2\nkernel = /a b\n"
+              "initrd = x\ninitrd = y\nappend = console=ttyS0 a=b\n"
+              "disk = d.img,if=ide,ro\ndisk = e,overlay=f\nserial = null\nserial = pty\nacpi = no"),
+        0);
     assert_string_equal(config.name, "test");
     assert_int_equal(config.memory, 1 << 30);
     assert_int_equal(config.cpus, 2);
@@ -256,7 +262,8 @@ static void bad_configurations(void **state) {
         {"cpus = 2x", "vm.conf:1: cpus: must be a number from 1 to 16: '2x'"},
         {"memory = 1T", "vm.conf:1: memory: must be a number with K, M or G: '1T'"},
         {"memory = 1", "vm.conf:1: memory: memory must be from 2 MB to 1 TB: '1'"},
-        {"memory = 99999999999G", "vm.conf:1: memory: memory must be from 2 MB to 1 TB: '99999999999G'"},
+        {"memory = 99999999999G",
+         "vm.conf:1: memory: memory must be from 2 MB to 1 TB: '99999999999G'"},
         {"acpi = maybe", "vm.conf:1: acpi: must be yes or no: 'maybe'"},
         {"serial = tty", "vm.conf:1: serial: must be stdio, null, pty or file:PATH: 'tty'"},
         {"kernel =", "vm.conf:1: kernel: has no value: 'kernel'"},

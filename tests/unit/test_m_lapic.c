@@ -9,9 +9,28 @@
 #include "vmm/machine/lapic.h"
 #include "vmm/machine/pic.h"
 
-enum { ID = 0x20, TPR = 0x80, PPR = 0xa0, EOI = 0xb0, LDR = 0xd0, DFR = 0xe0, SVR = 0xf0, ISR = 0x100,
-       TMR = 0x180, IRR = 0x200, ESR = 0x280, ICR = 0x300, ICR_HIGH = 0x310, TIMER = 0x320, LINT0 = 0x350,
-       LINT1 = 0x360, ERROR = 0x370, INITIAL = 0x380, CURRENT = 0x390, DIVIDE = 0x3e0 };
+enum {
+    ID = 0x20,
+    TPR = 0x80,
+    PPR = 0xa0,
+    EOI = 0xb0,
+    LDR = 0xd0,
+    DFR = 0xe0,
+    SVR = 0xf0,
+    ISR = 0x100,
+    TMR = 0x180,
+    IRR = 0x200,
+    ESR = 0x280,
+    ICR = 0x300,
+    ICR_HIGH = 0x310,
+    TIMER = 0x320,
+    LINT0 = 0x350,
+    LINT1 = 0x360,
+    ERROR = 0x370,
+    INITIAL = 0x380,
+    CURRENT = 0x390,
+    DIVIDE = 0x3e0
+};
 #define CPUS 4
 
 static struct machine *m;
@@ -244,7 +263,7 @@ static void masked_timer_still_counts(void **state) {
 // ---- x2APIC ------------------------------------------------------------------------------------
 static void x2apic(void **state) {
     uint64_t value;
-    assert_false(lapic_read_msr(apic[2], 0x802, &value)); // not while xAPIC
+    assert_false(lapic_read_msr(apic[2], 0x802, &value));     // not while xAPIC
     assert_false(lapic_write_msr(apic[2], 0x1b, 0xfee00400)); // not from off, not without enable
     assert_true(lapic_claims(apic[2], 0xfee00020));
     assert_true(lapic_write_msr(apic[2], 0x1b, 0xfee00c00));

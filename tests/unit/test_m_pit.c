@@ -84,7 +84,7 @@ static void terminal_count(void **state) {
     assert_int_equal(host.edges[0], 1);
     run_to(501 + 10);
     assert_int_equal(latched(0), 0x10000 - 10); // goes on below zero
-    out8(0x40, 1); // the first byte of a new count stops it
+    out8(0x40, 1);                              // the first byte of a new count stops it
     assert_false(host.level[0]);
     out8(0x40, 0);
     host_advance(1000000);

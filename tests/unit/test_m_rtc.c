@@ -53,7 +53,7 @@ static void formats(void **state) {
     assert_int_equal(get(0), 40);
     assert_int_equal(get(9), 1);
     put(0x0b, 0x80 | 0x00); // stop; BCD, 12 hours
-    put(4, 0x92); // 12 PM
+    put(4, 0x92);           // 12 PM
     put(2, 0x59);
     put(0, 0x59);
     put(0x0b, 0x00);
@@ -196,7 +196,7 @@ static void power_button(void **state) {
 
 static void power_off(void **state) {
     assert_int_equal(in16(ACPI_PM_CONTROL) & 1, 1); // always in ACPI mode
-    out16(ACPI_PM_CONTROL, 1 << 13 | 1 << 10); // some other sleep type
+    out16(ACPI_PM_CONTROL, 1 << 13 | 1 << 10);      // some other sleep type
     assert_int_equal(host.machine.end, MACHINE_RUNNING);
     out16(ACPI_PM_CONTROL, 1 << 13 | ACPI_SLP_TYP_S5 << 10);
     assert_int_equal(host.machine.end, MACHINE_POWERED_OFF);

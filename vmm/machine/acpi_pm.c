@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include "vmm/machine/machine.h"
 
-#define PM_TIMER_HZ 3579545
+#define PM_TIMER_HZ      3579545
 #define HALF_PERIOD_BITS 31 // TMR_STS is set when bit 31 of the timer changes
 
 // PM1 status and enable bits (ACPI 6.4, 4.8.4.1).
@@ -84,7 +84,8 @@ static uint64_t registers_read(void *o, uint64_t offset, unsigned width) {
 static void registers_write(void *o, uint64_t offset, unsigned width, uint64_t value) {
     struct acpi_pm *a = o;
     unsigned byte = offset % 4;
-    uint32_t bits = (uint32_t)value << byte * 8, mask = (uint32_t)(((1ull << width * 8) - 1) << byte * 8);
+    uint32_t bits = (uint32_t)value << byte * 8,
+             mask = (uint32_t)(((1ull << width * 8) - 1) << byte * 8);
     if (offset < 4) {
         update_timer_status(a);
         a->status &= ~(uint16_t)bits; // status bits are cleared by writing ones
@@ -152,8 +153,13 @@ void acpi_pm_create(struct machine *m) {
     m->acpi_pm = a;
     device_register(m, &a->device, &ops);
     vtimer_init(m, &a->timer, expired, a);
-    a->registers = (struct bus_range){.space = BUS_PORT, .base = ACPI_PM_BASE, .size = 12, .name = "acpi-pm",
-                                      .max_width = 4, .read = registers_read, .write = registers_write,
+    a->registers = (struct bus_range){.space = BUS_PORT,
+                                      .base = ACPI_PM_BASE,
+                                      .size = 12,
+                                      .name = "acpi-pm",
+                                      .max_width = 4,
+                                      .read = registers_read,
+                                      .write = registers_write,
                                       .opaque = a};
     bus_add(m, &a->registers);
 }

@@ -27,8 +27,9 @@ int bus_add(struct machine *m, struct bus_range *r) {
         r->max_width = 1;
     for (struct bus_range *o = m->ranges[r->space]; o; o = o->next) {
         if (overlap(o, r)) {
-            machine_log(m, "%s range 0x%lx..0x%lx of %s overlaps %s at 0x%lx", space_names[r->space], r->base,
-                        r->base + r->size - 1, r->name, o->name, o->base);
+            machine_log(m, "%s range 0x%lx..0x%lx of %s overlaps %s at 0x%lx",
+                        space_names[r->space], r->base, r->base + r->size - 1, r->name, o->name,
+                        o->base);
             return -EEXIST;
         }
     }
@@ -51,8 +52,8 @@ void bus_move(struct machine *m, struct bus_range *r, uint64_t base) {
     insert(m, r);
     for (struct bus_range *o = m->ranges[r->space]; o; o = o->next)
         if (o != r && overlap(o, r))
-            machine_trace(m, "%s range of %s moved onto %s at 0x%lx", space_names[r->space], r->name, o->name,
-                          base);
+            machine_trace(m, "%s range of %s moved onto %s at 0x%lx", space_names[r->space],
+                          r->name, o->name, base);
 }
 
 static struct bus_range *find(struct machine *m, enum bus_space s, uint64_t address) {
@@ -79,7 +80,8 @@ static unsigned piece(struct machine *m, enum bus_space s, uint64_t address, uns
                       struct bus_range **r) {
     *r = find(m, s, address);
     unsigned w = 1;
-    while (w * 2 <= width && *r && w * 2 <= (*r)->max_width && address + w * 2 - (*r)->base <= (*r)->size)
+    while (w * 2 <= width && *r && w * 2 <= (*r)->max_width &&
+           address + w * 2 - (*r)->base <= (*r)->size)
         w *= 2;
     return w;
 }
@@ -104,7 +106,8 @@ uint64_t bus_read(struct machine *m, enum bus_space s, uint64_t address, unsigne
     return value;
 }
 
-void bus_write(struct machine *m, enum bus_space s, uint64_t address, unsigned width, uint64_t value) {
+void bus_write(struct machine *m, enum bus_space s, uint64_t address, unsigned width,
+               uint64_t value) {
     for (unsigned done = 0; done < width;) {
         struct bus_range *r;
         unsigned w = piece(m, s, address + done, width - done, &r);

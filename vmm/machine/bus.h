@@ -27,4 +27,5 @@ void bus_remove(struct machine *m, struct bus_range *r);
 // registered wins, as reported once.
 void bus_move(struct machine *m, struct bus_range *r, uint64_t base);
 uint64_t bus_read(struct machine *m, enum bus_space s, uint64_t address, unsigned width);
-void bus_write(struct machine *m, enum bus_space s, uint64_t address, unsigned width, uint64_t value);
+void bus_write(struct machine *m, enum bus_space s, uint64_t address, unsigned width,
+               uint64_t value);

@@ -30,7 +30,8 @@ struct cpu_initial {
 static int control(struct cpu *c, unsigned long request, void *argument, const char *name) {
     int r = ioctl(c->fd, request, argument);
     if (r < 0)
-        machine_stop(c->machine, MACHINE_FAILED, "%s of vCPU %u fails: %s", name, c->index, strerror(errno));
+        machine_stop(c->machine, MACHINE_FAILED, "%s of vCPU %u fails: %s", name, c->index,
+                     strerror(errno));
     return r;
 }
 #define CONTROL(c, request, argument) control(c, request, argument, #request)
@@ -68,7 +69,8 @@ void cpu_set_msr(struct cpu *c, uint32_t index, uint64_t value) {
     msr.head.entries[0].index = index;
     msr.head.entries[0].data = value;
     if (CONTROL(c, KVM_SET_MSRS, &msr) == 0)
-        machine_stop(c->machine, MACHINE_FAILED, "vCPU %u: KVM refuses 0x%lx for MSR 0x%x", c->index, value, index);
+        machine_stop(c->machine, MACHINE_FAILED, "vCPU %u: KVM refuses 0x%lx for MSR 0x%x",
+                     c->index, value, index);
 }
 
 // ---- creation and reset ------------------------------------------------------------------------
@@ -108,7 +110,8 @@ int cpu_create(struct machine *m, unsigned index) {
     }
     int error = map_run(c);
     if (error) {
-        machine_log(m, "the run structure of vCPU %u cannot be mapped: %s", index, strerror(-error));
+        machine_log(m, "the run structure of vCPU %u cannot be mapped: %s", index,
+                    strerror(-error));
         return error;
     }
     if (!m->hz) { // no clock of our own: the guest's TSC, which is the host's

@@ -12,7 +12,8 @@
 #define LEAF1_ECX_X2APIC       (1u << 21)
 #define LEAF1_ECX_TSC_DEADLINE (1u << 24)
 #define LEAF1_EDX_HTT          (1u << 28)
-#define PARAVIRTUAL_LEAVES     0x40000000u // not in this machine: they carry clocks that no log could repeat
+#define PARAVIRTUAL_LEAVES \
+    0x40000000u // not in this machine: they carry clocks that no log could repeat
 #define LEVEL_THREAD 1
 #define LEVEL_CORE   2
 
@@ -23,7 +24,8 @@ static unsigned topology_bits(const struct machine *m) {
     return bits;
 }
 
-static struct kvm_cpuid_entry2 *entry(struct kvm_cpuid2 *t, uint32_t leaf, uint32_t subleaf, bool indexed) {
+static struct kvm_cpuid_entry2 *entry(struct kvm_cpuid2 *t, uint32_t leaf, uint32_t subleaf,
+                                      bool indexed) {
     for (unsigned i = 0; i < t->nent; i++)
         if (t->entries[i].function == leaf && (!indexed || t->entries[i].index == subleaf))
             return &t->entries[i];
@@ -43,7 +45,8 @@ static void remove_leaves(struct kvm_cpuid2 *t, uint32_t first, uint32_t last) {
     t->nent = kept;
 }
 
-static void set(struct kvm_cpuid_entry2 *e, uint32_t eax, uint32_t ebx, uint32_t ecx, uint32_t edx) {
+static void set(struct kvm_cpuid_entry2 *e, uint32_t eax, uint32_t ebx, uint32_t ecx,
+                uint32_t edx) {
     if (!e)
         return;
     e->eax = eax;

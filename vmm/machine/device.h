@@ -6,7 +6,7 @@ struct machine;
 struct device;
 
 struct device_ops {
-    const char *name;            // "pit", "virtio-blk"; unique with the instance number
+    const char *name; // "pit", "virtio-blk"; unique with the instance number
     // Power-on state. Called before the first instruction and at every reset of the machine.
     void (*reset)(struct device *d);
     // Every field that the guest can notice or that changes what the device will do.
@@ -22,9 +22,9 @@ struct device_ops {
 // Embedded as the first member of each device's structure.
 struct device {
     const struct device_ops *ops;
-    unsigned instance;           // 0, 1, ... among devices of the same name
+    unsigned instance; // 0, 1, ... among devices of the same name
     struct machine *machine;
-    struct device *next;         // in order of registration, which is the order of everything
+    struct device *next; // in order of registration, which is the order of everything
 };
 
 // Adds a device. Exits the program with a sentence if an operation is missing (our own mistake).

@@ -11,12 +11,12 @@
 #include "vmm/machine/firmware/firmware.h"
 #include "vmm/machine/load/load.h"
 
-#define CR0_PE   (1ull << 0)
-#define CR0_ET   (1ull << 4)
-#define CR0_PG   (1ull << 31)
-#define CR4_PAE  (1ull << 5)
-#define EFER_LME (1ull << 8)
-#define EFER_LMA (1ull << 10)
+#define CR0_PE       (1ull << 0)
+#define CR0_ET       (1ull << 4)
+#define CR0_PG       (1ull << 31)
+#define CR4_PAE      (1ull << 5)
+#define EFER_LME     (1ull << 8)
+#define EFER_LMA     (1ull << 10)
 #define RFLAGS_FIXED 2
 
 // Segment types (SDM vol. 3, "Code- and Data-Segment Descriptor Types", "System Descriptor Types").
@@ -79,8 +79,14 @@ void guest_close(struct guest *g) {
 // ---- registers ---------------------------------------------------------------------------------
 static struct kvm_segment flat(uint16_t selector, uint8_t type, bool is_64) {
     bool code = type == TYPE_CODE;
-    return (struct kvm_segment){.limit = 0xffffffff, .selector = selector, .type = type, .present = 1, .s = 1,
-                                .db = !(code && is_64), .l = code && is_64, .g = 1};
+    return (struct kvm_segment){.limit = 0xffffffff,
+                                .selector = selector,
+                                .type = type,
+                                .present = 1,
+                                .s = 1,
+                                .db = !(code && is_64),
+                                .l = code && is_64,
+                                .g = 1};
 }
 
 static void set_flat_segments(struct kvm_sregs *s, const struct boot_cpu *b) {
@@ -114,8 +120,13 @@ static void apply(struct cpu *c, const struct boot_cpu *b) {
         s.efer = EFER_LME | EFER_LMA;
     }
     cpu_set_sregs(c, &s);
-    struct kvm_regs r = {.rip = b->rip, .rsp = b->rsp, .rax = b->rax, .rbx = b->rbx, .rdx = b->rdx,
-                         .rsi = b->rsi, .rflags = RFLAGS_FIXED};
+    struct kvm_regs r = {.rip = b->rip,
+                         .rsp = b->rsp,
+                         .rax = b->rax,
+                         .rbx = b->rbx,
+                         .rdx = b->rdx,
+                         .rsi = b->rsi,
+                         .rflags = RFLAGS_FIXED};
     cpu_set_regs(c, &r);
 }
 

@@ -55,7 +55,8 @@ static void send(struct ioapic *io, unsigned pin) {
 // A level-triggered entry sends when its input is asserted and nothing of it is in service.
 static void serve_level(struct ioapic *io, unsigned pin) {
     uint64_t entry = io->entries[pin];
-    if ((entry & ENTRY_LEVEL) && !(entry & (ENTRY_MASKED | ENTRY_REMOTE_IRR)) && (io->lines & 1u << pin))
+    if ((entry & ENTRY_LEVEL) && !(entry & (ENTRY_MASKED | ENTRY_REMOTE_IRR)) &&
+        (io->lines & 1u << pin))
         send(io, pin);
 }
 
@@ -66,7 +67,8 @@ void ioapic_set(struct ioapic *io, unsigned pin, bool level) {
     uint64_t entry = io->entries[pin];
     if (entry & ENTRY_LEVEL)
         serve_level(io, pin);
-    else if (rises && !(entry & ENTRY_MASKED)) // an edge at a masked input is lost (data sheet, 3.2.4)
+    else if (rises &&
+             !(entry & ENTRY_MASKED)) // an edge at a masked input is lost (data sheet, 3.2.4)
         send(io, pin);
 }
 
@@ -92,7 +94,8 @@ static void write_entry(struct ioapic *io, unsigned index, uint32_t value) {
     if (pin >= IOAPIC_PINS)
         return;
     uint64_t *entry = &io->entries[pin];
-    uint64_t written = index & 1 ? (uint64_t)value << 32 | (uint32_t)*entry : (*entry & ~0xffffffffull) | value;
+    uint64_t written = index & 1 ? (uint64_t)value << 32 | (uint32_t)*entry
+                                 : (*entry & ~0xffffffffull) | value;
     *entry = (written & ENTRY_WRITABLE) | (*entry & ENTRY_REMOTE_IRR);
     if (!(*entry & ENTRY_LEVEL))
         *entry &= ~ENTRY_REMOTE_IRR; // how drivers clear it without an EOI register
@@ -161,7 +164,13 @@ void ioapic_create(struct machine *m) {
     struct ioapic *io = calloc(1, sizeof(*io));
     m->ioapic = io;
     device_register(m, &io->device, &ops);
-    io->range = (struct bus_range){.space = BUS_MEMORY, .base = IOAPIC_BASE, .size = 0x1000, .name = "ioapic",
-                                   .max_width = 4, .read = mmio_read, .write = mmio_write, .opaque = io};
+    io->range = (struct bus_range){.space = BUS_MEMORY,
+                                   .base = IOAPIC_BASE,
+                                   .size = 0x1000,
+                                   .name = "ioapic",
+                                   .max_width = 4,
+                                   .read = mmio_read,
+                                   .write = mmio_write,
+                                   .opaque = io};
     bus_add(m, &io->range);
 }

@@ -75,8 +75,9 @@ void irq_message(struct machine *m, uint64_t address, uint32_t data) {
 }
 
 static bool pic_reaches(struct cpu *c) {
-    return pic_output(c->machine->pic) && (lapic_accepts_extint(c->lapic) ||
-                                           ioapic_accepts_extint(c->machine->ioapic, lapic_id(c->lapic)));
+    return pic_output(c->machine->pic) &&
+           (lapic_accepts_extint(c->lapic) ||
+            ioapic_accepts_extint(c->machine->ioapic, lapic_id(c->lapic)));
 }
 
 bool irq_pending(struct cpu *c) {

@@ -12,16 +12,34 @@
 
 // Register numbers: offset in the page / 16, MSR number - 800h.
 enum {
-    REG_ID = 0x02, REG_VERSION = 0x03, REG_TPR = 0x08, REG_APR = 0x09, REG_PPR = 0x0a, REG_EOI = 0x0b,
-    REG_RRD = 0x0c, REG_LDR = 0x0d, REG_DFR = 0x0e, REG_SVR = 0x0f, REG_ISR = 0x10, REG_TMR = 0x18,
-    REG_IRR = 0x20, REG_ESR = 0x28, REG_ICR = 0x30, REG_ICR_HIGH = 0x31, REG_LVT = 0x32, REG_LVT_LAST = 0x37,
-    REG_INITIAL = 0x38, REG_CURRENT = 0x39, REG_DIVIDE = 0x3e, REG_SELF_IPI = 0x3f,
+    REG_ID = 0x02,
+    REG_VERSION = 0x03,
+    REG_TPR = 0x08,
+    REG_APR = 0x09,
+    REG_PPR = 0x0a,
+    REG_EOI = 0x0b,
+    REG_RRD = 0x0c,
+    REG_LDR = 0x0d,
+    REG_DFR = 0x0e,
+    REG_SVR = 0x0f,
+    REG_ISR = 0x10,
+    REG_TMR = 0x18,
+    REG_IRR = 0x20,
+    REG_ESR = 0x28,
+    REG_ICR = 0x30,
+    REG_ICR_HIGH = 0x31,
+    REG_LVT = 0x32,
+    REG_LVT_LAST = 0x37,
+    REG_INITIAL = 0x38,
+    REG_CURRENT = 0x39,
+    REG_DIVIDE = 0x3e,
+    REG_SELF_IPI = 0x3f,
 };
 #define VERSION ((LVT_COUNT - 1) << 16 | 0x14)
 
 static const uint32_t lvt_writable[LVT_COUNT] = {
-    [LVT_TIMER] = 0x700ff,   [LVT_THERMAL] = 0x107ff, [LVT_PERFORMANCE] = 0x107ff,
-    [LVT_LINT0] = 0x1a7ff,   [LVT_LINT1] = 0x1a7ff,   [LVT_ERROR] = 0x100ff,
+    [LVT_TIMER] = 0x700ff, [LVT_THERMAL] = 0x107ff, [LVT_PERFORMANCE] = 0x107ff,
+    [LVT_LINT0] = 0x1a7ff, [LVT_LINT1] = 0x1a7ff,   [LVT_ERROR] = 0x100ff,
 };
 #define ICR_WRITABLE 0xccfffu // without delivery status
 
@@ -72,7 +90,8 @@ static void end_of_interrupt(struct lapic *l) {
 
 void lapic_error(struct lapic *l, uint32_t bits) {
     l->esr_collected |= bits;
-    if (lapic_enabled(l) && (l->lvt[LVT_ERROR] & 0xff) >= 16) // else the report would be an error itself
+    if (lapic_enabled(l) &&
+        (l->lvt[LVT_ERROR] & 0xff) >= 16) // else the report would be an error itself
         lapic_local_event(l, LVT_ERROR);
 }
 
@@ -99,7 +118,8 @@ void lapic_local_event(struct lapic *l, unsigned lvt) {
 }
 
 bool lapic_accepts_extint(const struct lapic *l) {
-    if (!(l->base & APIC_BASE_ENABLE)) // without local APIC the 8259s are wired to the boot processor
+    if (!(l->base &
+          APIC_BASE_ENABLE)) // without local APIC the 8259s are wired to the boot processor
         return l->cpu->index == 0;
     return !(l->lvt[LVT_LINT0] & LVT_MASKED) && LVT_DELIVERY(l->lvt[LVT_LINT0]) == APIC_EXTINT;
 }
@@ -217,7 +237,8 @@ uint64_t lapic_read(struct lapic *l, unsigned offset, unsigned width) {
     uint32_t value;
     if (!read_register(l, offset >> 4, &value))
         lapic_error(l, ESR_REGISTER);
-    unsigned byte = offset & 15; // bytes of the 32-bit register; the rest of the 16 is undefined, zero here
+    unsigned byte = offset &
+                    15; // bytes of the 32-bit register; the rest of the 16 is undefined, zero here
     return byte < 4 ? (uint64_t)value >> byte * 8 : 0;
 }
 
@@ -239,7 +260,8 @@ static uint64_t reserved_bits(unsigned reg) {
     case REG_SVR: return ~0x3ffull;
     case REG_DIVIDE: return ~0xbull;
     case REG_ICR: return ~(0xffffffff00000000ull | ICR_WRITABLE | 1u << 12);
-    case REG_LVT ... REG_LVT_LAST: return ~(uint64_t)(lvt_writable[reg - REG_LVT] | 1u << 12 | 1u << 14);
+    case REG_LVT ... REG_LVT_LAST:
+        return ~(uint64_t)(lvt_writable[reg - REG_LVT] | 1u << 12 | 1u << 14);
     }
     return ~0xffffffffull;
 }
@@ -260,7 +282,8 @@ static bool write_x2apic(struct lapic *l, unsigned reg, uint64_t value) {
 }
 
 static bool write_base(struct lapic *l, uint64_t value) {
-    uint64_t modes = APIC_BASE_ENABLE | APIC_BASE_X2APIC, old = l->base & modes, wanted = value & modes;
+    uint64_t modes = APIC_BASE_ENABLE | APIC_BASE_X2APIC, old = l->base & modes,
+             wanted = value & modes;
     // Allowed: off to xAPIC, xAPIC to x2APIC, any to off (SDM vol. 3, "x2APIC State Transitions").
     bool allowed = wanted == old || wanted == 0 || (old == 0 && wanted == APIC_BASE_ENABLE) ||
                    (old == APIC_BASE_ENABLE && wanted == modes);
@@ -281,7 +304,8 @@ bool lapic_write_msr(struct lapic *l, uint32_t index, uint64_t value) {
         lapic_timer_set_deadline(l, value);
         return true;
     }
-    return lapic_x2apic(l) && index - MSR_X2APIC < 0x100 && write_x2apic(l, index - MSR_X2APIC, value);
+    return lapic_x2apic(l) && index - MSR_X2APIC < 0x100 &&
+           write_x2apic(l, index - MSR_X2APIC, value);
 }
 
 bool lapic_read_msr(struct lapic *l, uint32_t index, uint64_t *value) {
@@ -294,7 +318,8 @@ bool lapic_read_msr(struct lapic *l, uint32_t index, uint64_t *value) {
         return true;
     }
     uint32_t low;
-    if (!lapic_x2apic(l) || index - MSR_X2APIC >= 0x100 || !read_register(l, index - MSR_X2APIC, &low))
+    if (!lapic_x2apic(l) || index - MSR_X2APIC >= 0x100 ||
+        !read_register(l, index - MSR_X2APIC, &low))
         return false;
     *value = low | (index - MSR_X2APIC == REG_ICR ? (uint64_t)l->icr_high << 32 : 0);
     return true;
@@ -361,7 +386,8 @@ static const struct device_ops ops = {
     .reset = reset,
     .state = state,
     .loaded = loaded,
-    .nondeterminism = "none: the timer counts virtual time, everything else is asked for by the guest",
+    .nondeterminism =
+        "none: the timer counts virtual time, everything else is asked for by the guest",
 };
 
 void lapic_create(struct cpu *c) {

@@ -6,8 +6,8 @@
 
 enum { LVT_TIMER, LVT_THERMAL, LVT_PERFORMANCE, LVT_LINT0, LVT_LINT1, LVT_ERROR, LVT_COUNT };
 
-#define LVT_MASKED      (1u << 16)
-#define LVT_DELIVERY(v) ((v) >> 8 & 7)
+#define LVT_MASKED        (1u << 16)
+#define LVT_DELIVERY(v)   ((v) >> 8 & 7)
 #define LVT_TIMER_MODE(v) ((v) >> 17 & 3)
 enum { TIMER_ONE_SHOT, TIMER_PERIODIC, TIMER_DEADLINE };
 

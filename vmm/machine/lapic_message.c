@@ -63,7 +63,8 @@ static struct lapic *arbitrate(struct machine *m, const struct apic_message *mes
         struct lapic *l = m->cpus[i].lapic;
         if (!addressed(l, message) || !lapic_enabled(l))
             continue;
-        if (!(l->svr & SVR_NOFOCUS) && (bit_of(l->irr, message->vector) || bit_of(l->isr, message->vector)))
+        if (!(l->svr & SVR_NOFOCUS) &&
+            (bit_of(l->irr, message->vector) || bit_of(l->isr, message->vector)))
             return l;
         if (!best || lapic_ppr(l) < lapic_ppr(best))
             best = l;
@@ -104,7 +105,8 @@ void lapic_command(struct lapic *l) {
         return;
     }
     if (has_vector)
-        message.level_triggered = false; // IPIs are edges (SDM vol. 3, "Interrupt Command Register")
+        message.level_triggered =
+            false; // IPIs are edges (SDM vol. 3, "Interrupt Command Register")
     unsigned shorthand = l->icr_low >> 18 & 3;
     if (shorthand == SHORTHAND_NONE) {
         lapic_send(m, &message);

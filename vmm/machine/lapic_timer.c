@@ -70,7 +70,8 @@ void lapic_timer_set_lvt(struct lapic *l, uint32_t value) {
     l->lvt[LVT_TIMER] = value;
     if (mode(l) == old)
         return;
-    if (old == TIMER_DEADLINE || mode(l) == TIMER_DEADLINE) { // disarms (SDM vol. 3, "TSC-Deadline Mode")
+    if (old == TIMER_DEADLINE ||
+        mode(l) == TIMER_DEADLINE) { // disarms (SDM vol. 3, "TSC-Deadline Mode")
         l->initial = 0;
         l->tsc_deadline = 0;
         vtimer_cancel(&l->timer);

@@ -23,7 +23,8 @@ static int add_slot(struct machine *m, uint64_t gpa, void *host, uint64_t size, 
     };
     if (ioctl(m->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) < 0) {
         int error = errno;
-        machine_log(m, "KVM refuses %lu KB of memory at 0x%lx: %s", size >> 10, gpa, strerror(error));
+        machine_log(m, "KVM refuses %lu KB of memory at 0x%lx: %s", size >> 10, gpa,
+                    strerror(error));
         return -error;
     }
     m->slot_count++;
@@ -31,7 +32,8 @@ static int add_slot(struct machine *m, uint64_t gpa, void *host, uint64_t size, 
 }
 
 int memory_create(struct machine *m, uint64_t size) {
-    void *ram = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *ram = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (ram == MAP_FAILED) {
         machine_log(m, "no room for %lu MB of guest memory: %s", size >> 20, strerror(errno));
         return -ENOMEM;

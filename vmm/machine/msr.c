@@ -13,22 +13,25 @@
 int msr_setup(struct machine *m) {
     struct kvm_enable_cap cap = {
         .cap = KVM_CAP_X86_USER_SPACE_MSR,
-        .args = {KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER},
+        .args = {KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN |
+                 KVM_MSR_EXIT_REASON_FILTER},
     };
     static uint8_t none[X2APIC_COUNT / 8]; // no access without us
     struct kvm_msr_filter filter = {
         .flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
-        .ranges = {
-            {.base = MSR_APIC_BASE, .nmsrs = 1},
-            {.base = MSR_TSC_DEADLINE, .nmsrs = 1},
-            {.base = MSR_X2APIC, .nmsrs = X2APIC_COUNT},
-        },
+        .ranges =
+            {
+                {.base = MSR_APIC_BASE, .nmsrs = 1},
+                {.base = MSR_TSC_DEADLINE, .nmsrs = 1},
+                {.base = MSR_X2APIC, .nmsrs = X2APIC_COUNT},
+            },
     };
     for (unsigned i = 0; i < 3; i++) {
         filter.ranges[i].flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE;
         filter.ranges[i].bitmap = none;
     }
-    if (ioctl(m->vm_fd, KVM_ENABLE_CAP, &cap) < 0 || ioctl(m->vm_fd, KVM_X86_SET_MSR_FILTER, &filter) < 0) {
+    if (ioctl(m->vm_fd, KVM_ENABLE_CAP, &cap) < 0 ||
+        ioctl(m->vm_fd, KVM_X86_SET_MSR_FILTER, &filter) < 0) {
         machine_log(m, "KVM does not hand MSR accesses to us: %s", strerror(errno));
         return -errno;
     }

@@ -3,9 +3,10 @@
 #include <string.h>
 
 static void help(void) {
-    puts("usage: vmx [-c FILE.conf] [OPTION VALUE]... [-kernel] FILE\n"
-         "Runs one virtual machine. ^] on its terminal leaves.\n\n"
-         "  -c FILE\n        read keys from a file, lines of 'key = value'; later ones replace earlier ones");
+    puts(
+        "usage: vmx [-c FILE.conf] [OPTION VALUE]... [-kernel] FILE\n"
+        "Runs one virtual machine. ^] on its terminal leaves.\n\n"
+        "  -c FILE\n        read keys from a file, lines of 'key = value'; later ones replace earlier ones");
     config_help();
     puts("  --help\n        this text\n\n"
          "Exit status: 0 the guest switched itself off (or its own code, through port 0x501);\n"
@@ -19,7 +20,8 @@ static enum options_result complain(const char *option, const char *error) {
 }
 
 // "--kernel=X", "-kernel X", "-no-reboot": `*next` is the argument that follows, set to NULL when used.
-static int set_option(struct config *c, const char *option, const char **next, char *error, size_t size) {
+static int set_option(struct config *c, const char *option, const char **next, char *error,
+                      size_t size) {
     char key[32];
     const char *name = option + strspn(option, "-"), *equals = strchr(name, '=');
     size_t length = equals ? (size_t)(equals - name) : strlen(name);

@@ -9,13 +9,13 @@
 
 struct chip {
     uint8_t irr, imr, isr;
-    uint8_t lines;   // levels of the inputs
-    uint8_t elcr;    // inputs that are level triggered
-    uint8_t base;    // ICW2: vector of input 0
-    uint8_t expects; // next initialization word: 2, 3, 4; 0: initialized
-    uint8_t lowest;  // input with the lowest priority
-    bool level_mode, single, wants_icw4;         // ICW1
-    bool nested, auto_eoi;                       // ICW4
+    uint8_t lines;                       // levels of the inputs
+    uint8_t elcr;                        // inputs that are level triggered
+    uint8_t base;                        // ICW2: vector of input 0
+    uint8_t expects;                     // next initialization word: 2, 3, 4; 0: initialized
+    uint8_t lowest;                      // input with the lowest priority
+    bool level_mode, single, wants_icw4; // ICW1
+    bool nested, auto_eoi;               // ICW4
     bool rotate_on_auto_eoi, special_mask, poll, read_isr;
 };
 
@@ -251,8 +251,10 @@ static void elcr_write(void *o, uint64_t offset, unsigned width, uint64_t value)
 static void reset(struct device *d) {
     struct pic *p = (struct pic *)d;
     for (unsigned n = 0; n < 2; n++) {
-        p->chip[n] = (struct chip){
-            .imr = 0xff, .base = n ? 0x70 : 8, .lowest = 7, .elcr = irq_level_lines() >> 8 * n & 0xff};
+        p->chip[n] = (struct chip){.imr = 0xff,
+                                   .base = n ? 0x70 : 8,
+                                   .lowest = 7,
+                                   .elcr = irq_level_lines() >> 8 * n & 0xff};
     }
     p->output = false;
 }
@@ -293,12 +295,27 @@ void pic_create(struct machine *m) {
     struct pic *p = calloc(1, sizeof(*p));
     m->pic = p;
     device_register(m, &p->device, &ops);
-    p->ports[0] = (struct bus_range){.space = BUS_PORT, .base = 0x20, .size = 2, .name = "first 8259",
-                                     .read = first_read, .write = first_write, .opaque = p};
-    p->ports[1] = (struct bus_range){.space = BUS_PORT, .base = 0xa0, .size = 2, .name = "second 8259",
-                                     .read = second_read, .write = second_write, .opaque = p};
-    p->ports[2] = (struct bus_range){.space = BUS_PORT, .base = 0x4d0, .size = 2, .name = "edge/level control",
-                                     .read = elcr_read, .write = elcr_write, .opaque = p};
+    p->ports[0] = (struct bus_range){.space = BUS_PORT,
+                                     .base = 0x20,
+                                     .size = 2,
+                                     .name = "first 8259",
+                                     .read = first_read,
+                                     .write = first_write,
+                                     .opaque = p};
+    p->ports[1] = (struct bus_range){.space = BUS_PORT,
+                                     .base = 0xa0,
+                                     .size = 2,
+                                     .name = "second 8259",
+                                     .read = second_read,
+                                     .write = second_write,
+                                     .opaque = p};
+    p->ports[2] = (struct bus_range){.space = BUS_PORT,
+                                     .base = 0x4d0,
+                                     .size = 2,
+                                     .name = "edge/level control",
+                                     .read = elcr_read,
+                                     .write = elcr_write,
+                                     .opaque = p};
     for (unsigned i = 0; i < 3; i++)
         bus_add(m, &p->ports[i]);
 }

@@ -5,13 +5,13 @@
 #include "vmm/machine/machine.h"
 #include "vmm/machine/pit_channel.h"
 
-#define PIT_HZ 1193182
+#define PIT_HZ        1193182
 #define REFRESH_TICKS 18 // of counter 1: bit 4 of port 61h toggles that often
 
 struct pit {
     struct device device;
     struct pit_channel channel[3];
-    uint8_t port61; // bits 3..0 as written
+    uint8_t port61;      // bits 3..0 as written
     struct vtimer timer; // the next rise of counter 0's output
     struct bus_range counters, control;
 };
@@ -23,7 +23,8 @@ static uint64_t now(const struct pit *p) {
 
 static void arm(struct pit *p) {
     uint64_t rise = channel_next_rise(&p->channel[0], now(p));
-    vtimer_arm(&p->timer, rise == UINT64_MAX ? rise : vtime_unscale(p->device.machine, rise, PIT_HZ));
+    vtimer_arm(&p->timer,
+               rise == UINT64_MAX ? rise : vtime_unscale(p->device.machine, rise, PIT_HZ));
 }
 
 // Counter 0 was programmed: its output may have changed at once.
@@ -73,7 +74,8 @@ static void counters_write(void *o, uint64_t offset, unsigned width, uint64_t va
 
 static uint64_t counters_read(void *o, uint64_t offset, unsigned width) {
     struct pit *p = o;
-    return offset < 3 ? channel_read(&p->channel[offset], now(p)) : 0xff; // the control word is write-only
+    return offset < 3 ? channel_read(&p->channel[offset], now(p))
+                      : 0xff; // the control word is write-only
 }
 
 // Port 61h: 0 gate of counter 2, 1 speaker, 2 and 3 parity and channel check off, 4 refresh, 5 output of
@@ -124,10 +126,20 @@ void pit_create(struct machine *m) {
     struct pit *p = calloc(1, sizeof(*p));
     device_register(m, &p->device, &ops);
     vtimer_init(m, &p->timer, rise, p);
-    p->counters = (struct bus_range){.space = BUS_PORT, .base = 0x40, .size = 4, .name = "8254",
-                                     .read = counters_read, .write = counters_write, .opaque = p};
-    p->control = (struct bus_range){.space = BUS_PORT, .base = 0x61, .size = 1, .name = "port 61h",
-                                    .read = port61_read, .write = port61_write, .opaque = p};
+    p->counters = (struct bus_range){.space = BUS_PORT,
+                                     .base = 0x40,
+                                     .size = 4,
+                                     .name = "8254",
+                                     .read = counters_read,
+                                     .write = counters_write,
+                                     .opaque = p};
+    p->control = (struct bus_range){.space = BUS_PORT,
+                                    .base = 0x61,
+                                    .size = 1,
+                                    .name = "port 61h",
+                                    .read = port61_read,
+                                    .write = port61_write,
+                                    .opaque = p};
     bus_add(m, &p->counters);
     bus_add(m, &p->control);
 }

@@ -79,7 +79,8 @@ static uint16_t current(struct pit_channel *c, uint64_t now) {
         uint64_t e = elapsed(c, now);
         if (c->mode == RATE)
             count = c->count - e % c->count;
-        else if (c->mode == SQUARE) // by two, twice in a period; an odd count loses one at the first step
+        else if (c->mode ==
+                 SQUARE) // by two, twice in a period; an odd count loses one at the first step
             count = (c->count & ~1u) - e % ((c->count + 1) / 2) * 2;
         else // goes round after zero
             count = (c->count + modulus(c) - e % modulus(c)) % modulus(c);
@@ -138,7 +139,8 @@ void channel_latch_status(struct pit_channel *c, uint64_t now) {
         return;
     c->status_latched = true;
     bool null_count = !c->loaded || c->next_count || (counting(c) && now < c->start);
-    c->status = channel_output(c, now) << 7 | null_count << 6 | c->access << 4 | c->mode << 1 | c->bcd;
+    c->status = channel_output(c, now) << 7 | null_count << 6 | c->access << 4 | c->mode << 1 |
+                c->bcd;
 }
 
 void channel_write(struct pit_channel *c, uint8_t value, uint64_t now) {

@@ -8,7 +8,7 @@
 #include "vmm/machine/cpu.h"
 
 #define NS_PER_SECOND 1000000000ull
-#define MSR_TSC 0x10
+#define MSR_TSC       0x10
 
 static timer_t timer;
 static uint64_t armed;
@@ -39,6 +39,7 @@ void plain_arm(struct machine *m, struct kvm_run *run, uint64_t stop_count) {
         return;
     armed = stop_count;
     uint64_t now = plain_count(), ns = stop_count > now ? vtime_to_ns(m, stop_count - now) : 0;
-    struct itimerspec when = {.it_value = {.tv_sec = ns / NS_PER_SECOND, .tv_nsec = ns % NS_PER_SECOND + 1}};
+    struct itimerspec when = {
+        .it_value = {.tv_sec = ns / NS_PER_SECOND, .tv_nsec = ns % NS_PER_SECOND + 1}};
     timer_settime(timer, 0, &when, NULL);
 }

@@ -22,9 +22,9 @@ enum { REG_A = 10, REG_B, REG_C, REG_D, REG_COUNT };
 #define CMOS_CHECKSUM_FROM 0x10
 #define CMOS_CHECKSUM_TO   0x2d
 #define CMOS_CHECKSUM      0x2e
-#define CRYSTAL_HZ   32768
-#define UPDATE_TICKS 73 // "update in progress" so long before a second ends: 244 us + 1984 us
-#define IRQ_RTC      8
+#define CRYSTAL_HZ         32768
+#define UPDATE_TICKS       73 // "update in progress" so long before a second ends: 244 us + 1984 us
+#define IRQ_RTC            8
 
 struct rtc {
     struct device device;
@@ -113,8 +113,8 @@ static void expired(void *o) {
 
 // ---- registers ---------------------------------------------------------------------------------
 static bool is_time(unsigned index) {
-    return index == RTC_CENTURY || index == RTC_SECONDS || index == RTC_MINUTES || index == RTC_HOURS ||
-           (index >= RTC_WEEKDAY && index <= RTC_YEAR);
+    return index == RTC_CENTURY || index == RTC_SECONDS || index == RTC_MINUTES ||
+           index == RTC_HOURS || (index >= RTC_WEEKDAY && index <= RTC_YEAR);
 }
 
 static void write_control(struct rtc *r, unsigned index, uint8_t value) {
@@ -151,7 +151,8 @@ static uint8_t read_register(struct rtc *r, unsigned index) {
     if (is_time(index))
         refresh(r);
     if (index == REG_A) {
-        bool updating = !stands(r) && (ticks(r) - r->base_ticks) % CRYSTAL_HZ >= CRYSTAL_HZ - UPDATE_TICKS;
+        bool updating = !stands(r) &&
+                        (ticks(r) - r->base_ticks) % CRYSTAL_HZ >= CRYSTAL_HZ - UPDATE_TICKS;
         return r->cmos[REG_A] | (updating ? A_UPDATING : 0);
     }
     if (index == REG_C) { // reading clears it
@@ -203,7 +204,7 @@ static void fill_memory_sizes(struct machine *m) {
     set_word(m, 0x17, extended); // KB above 1 MB
     set_word(m, 0x30, extended);
     set_word(m, 0x34, low > 16 << 20 ? (low - (16 << 20)) >> 16 : 0); // 64 KB units above 16 MB
-    rtc_set_cmos(m, 0x5b, high >> 16); // 64 KB units above 4 GB
+    rtc_set_cmos(m, 0x5b, high >> 16);                                // 64 KB units above 4 GB
     rtc_set_cmos(m, 0x5c, high >> 24);
     rtc_set_cmos(m, 0x5d, high >> 32);
     rtc_set_cmos(m, 0x14, 0x06); // equipment: coprocessor, mouse
@@ -255,7 +256,12 @@ void rtc_create(struct machine *m) {
     r->flags_at = r->base_ticks;
     r->base = (int64_t)inputs_wall_clock(m->inputs);
     fill_memory_sizes(m);
-    r->ports = (struct bus_range){.space = BUS_PORT, .base = 0x70, .size = 2, .name = "rtc",
-                                  .read = port_read, .write = port_write, .opaque = r};
+    r->ports = (struct bus_range){.space = BUS_PORT,
+                                  .base = 0x70,
+                                  .size = 2,
+                                  .name = "rtc",
+                                  .read = port_read,
+                                  .write = port_write,
+                                  .opaque = r};
     bus_add(m, &r->ports);
 }

@@ -1,8 +1,8 @@
 #include "vmm/machine/rtc_time.h"
 
-#define DAY         86400
-#define PM          0x80 // bit of the hours in 12-hour mode
-#define DONT_CARE   0xc0 // alarm registers with both bits set match everything
+#define DAY       86400
+#define PM        0x80 // bit of the hours in 12-hour mode
+#define DONT_CARE 0xc0 // alarm registers with both bits set match everything
 
 static uint8_t encode(unsigned v, uint8_t b) {
     return b & RTC_B_BINARY ? v : v / 10 << 4 | v % 10;
@@ -31,15 +31,17 @@ static int64_t days_from_date(int64_t year, unsigned month, unsigned day) {
     int64_t era = (year >= 0 ? year : year - 399) / 400;
     unsigned year_of_era = year - era * 400;
     unsigned day_of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
-    return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719468;
+    return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year -
+           719468;
 }
 
 static void date_from_days(int64_t days, int64_t *year, unsigned *month, unsigned *day) {
     days += 719468;
     int64_t era = (days >= 0 ? days : days - 146096) / 146097;
     unsigned day_of_era = days - era * 146097;
-    unsigned year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    unsigned year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 -
+                            day_of_era / 146096) /
+                           365;
     unsigned day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     unsigned m = (5 * day_of_year + 2) / 153;
     *day = day_of_year - (153 * m + 2) / 5 + 1;
@@ -59,7 +61,8 @@ void rtc_time_to_registers(int64_t seconds, uint8_t *cmos, uint8_t b) {
     cmos[RTC_SECONDS] = encode(rest % 60, b);
     cmos[RTC_MINUTES] = encode(rest / 60 % 60, b);
     cmos[RTC_HOURS] = encode_hours(rest / 3600, b);
-    cmos[RTC_WEEKDAY] = encode(((days + 4) % 7 + 7) % 7 + 1, b); // 1970-01-01 was a Thursday; Sunday is 1
+    cmos[RTC_WEEKDAY] = encode(((days + 4) % 7 + 7) % 7 + 1,
+                               b); // 1970-01-01 was a Thursday; Sunday is 1
     cmos[RTC_DAY] = encode(day, b);
     cmos[RTC_MONTH] = encode(month, b);
     cmos[RTC_YEAR] = encode(((year % 100) + 100) % 100, b);
@@ -76,7 +79,8 @@ int64_t rtc_time_from_registers(const uint8_t *cmos, uint8_t b) {
 }
 
 int64_t rtc_next_alarm(int64_t from, const uint8_t *cmos, uint8_t b) {
-    uint8_t hour = cmos[RTC_HOURS_ALARM], minute = cmos[RTC_MINUTES_ALARM], second = cmos[RTC_SECONDS_ALARM];
+    uint8_t hour = cmos[RTC_HOURS_ALARM], minute = cmos[RTC_MINUTES_ALARM],
+            second = cmos[RTC_SECONDS_ALARM];
     for (int64_t t = from; t < from + 2 * DAY;) {
         int64_t rest = (t % DAY + DAY) % DAY;
         if (hour < DONT_CARE && hour != encode_hours(rest / 3600, b))

@@ -137,7 +137,8 @@ static void exit_io(struct cpu *c) {
     struct kvm_run *run = c->run;
     uint8_t *data = (uint8_t *)run + run->io.data_offset;
     unsigned size = run->io.size;
-    for (uint32_t i = 0; i < run->io.count; i++, data += size) { // more than one: a string instruction
+    for (uint32_t i = 0; i < run->io.count;
+         i++, data += size) { // more than one: a string instruction
         uint64_t value = 0;
         if (run->io.direction == KVM_EXIT_IO_IN) {
             value = bus_read(m, BUS_PORT, run->io.port, size);
@@ -193,18 +194,20 @@ static void exit_instruction(struct cpu *c) {
     if (c->chrono->insn == CHRONO_INSN_PAUSE)
         c->machine->yield = true;
     else
-        machine_stop(c->machine, MACHINE_FAILED, "vCPU %u: instruction %u was not to be trapped", c->index,
-                     c->chrono->insn);
+        machine_stop(c->machine, MACHINE_FAILED, "vCPU %u: instruction %u was not to be trapped",
+                     c->index, c->chrono->insn);
 }
 
 static void exit_failed_entry(struct cpu *c) {
-    machine_stop(c->machine, MACHINE_FAILED, "vCPU %u: the processor refuses the entry, reason 0x%llx", c->index,
+    machine_stop(c->machine, MACHINE_FAILED,
+                 "vCPU %u: the processor refuses the entry, reason 0x%llx", c->index,
                  c->run->fail_entry.hardware_entry_failure_reason);
 }
 
 static void exit_internal_error(struct cpu *c) {
-    machine_stop(c->machine, MACHINE_FAILED, "vCPU %u: error %u in KVM (data 0x%llx 0x%llx)", c->index,
-                 c->run->internal.suberror, c->run->internal.ndata > 0 ? c->run->internal.data[0] : 0,
+    machine_stop(c->machine, MACHINE_FAILED, "vCPU %u: error %u in KVM (data 0x%llx 0x%llx)",
+                 c->index, c->run->internal.suberror,
+                 c->run->internal.ndata > 0 ? c->run->internal.data[0] : 0,
                  c->run->internal.ndata > 1 ? c->run->internal.data[1] : 0);
 }
 
@@ -239,7 +242,8 @@ static void handle_exit(struct cpu *c) {
     if (handler)
         handler(c);
     else
-        machine_stop(c->machine, MACHINE_FAILED, "vCPU %u: exit reason %u is unknown here", c->index, reason);
+        machine_stop(c->machine, MACHINE_FAILED, "vCPU %u: exit reason %u is unknown here",
+                     c->index, reason);
 }
 
 // ---- the loop ----------------------------------------------------------------------------------

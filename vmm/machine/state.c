@@ -130,11 +130,13 @@ static bool compare_field(struct state_visitor *v, const char *name, void *data,
         return true;
     char full[80];
     full_name(w, name, full, sizeof(full));
-    snprintf(w->text, w->text_size, "%s: byte %zu of %zu is 0x%02x, was 0x%02x", full, i, size, now[i], saved[i]);
+    snprintf(w->text, w->text_size, "%s: byte %zu of %zu is 0x%02x, was 0x%02x", full, i, size,
+             now[i], saved[i]);
     return false;
 }
 
-bool state_compare(struct machine *m, const void *data, size_t size, char *where, size_t where_size) {
+bool state_compare(struct machine *m, const void *data, size_t size, char *where,
+                   size_t where_size) {
     struct walk w = {.visitor.field = compare_field,
                      .in = data,
                      .left = size,

@@ -14,7 +14,7 @@ struct state_visitor {
 };
 
 // A field of a structure, by its own name: STATE(v, dev, irr). Fixed-size scalars and arrays only.
-#define STATE(v, p, member)                                                                        \
+#define STATE(v, p, member) \
     ((v)->failed |= !(v)->field((v), #member, &(p)->member, sizeof((p)->member)))
 // Memory of a size known before: buffers, RAM of a device.
 #define STATE_BYTES(v, name, data, size) ((v)->failed |= !(v)->field((v), name, data, size))
@@ -32,4 +32,5 @@ int state_load(struct machine *m, const void *data, size_t size, char *error, si
 uint64_t state_hash(struct machine *m);
 // Compares the machine with a saved state. True if equal, else the first difference, "pit0.count[1]", in
 // `where`.
-bool state_compare(struct machine *m, const void *data, size_t size, char *where, size_t where_size);
+bool state_compare(struct machine *m, const void *data, size_t size, char *where,
+                   size_t where_size);

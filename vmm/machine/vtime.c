@@ -37,8 +37,11 @@ uint64_t vtime_unscale(const struct machine *m, uint64_t units, uint64_t hz) {
 }
 
 void vtimer_init(struct machine *m, struct vtimer *t, void (*fn)(void *opaque), void *opaque) {
-    *t = (struct vtimer){
-        .deadline = UINT64_MAX, .fn = fn, .opaque = opaque, .order = m->timer_count++, .machine = m};
+    *t = (struct vtimer){.deadline = UINT64_MAX,
+                         .fn = fn,
+                         .opaque = opaque,
+                         .order = m->timer_count++,
+                         .machine = m};
 }
 
 static void unlink_timer(struct vtimer *t) {
