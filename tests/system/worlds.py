@@ -5,6 +5,7 @@ in make test-all. Tags in the first lines of the source, all optional:
     /* run: arguments */            /* test: quick | all | soak | none */
     /* limit: 60 */ (seconds)       /* boot: cpus=2 mem=512 emu=qemu */ the machine of make test
     /* linux: no */                 it tests what Linux does not do
+    /* vtx: yes */                  it makes virtual machines: QEMU here has no VT-x to offer
     /* cost: 3 */                   expected seconds
 """
 import re
@@ -59,7 +60,10 @@ def collect():
         if level == "none":
             continue
         first = boot_of(tags, number)
-        for boot in [first] + [m for m in MACHINES if m != first]:
+        if "vtx" in tags and first.emu == "qemu":
+            first = MACHINES[0]
+        others = [m for m in MACHINES if m != first and not ("vtx" in tags and m.emu == "qemu")]
+        for boot in [first] + others:
             name = f"world.{path.stem}@{boot.emu}-{boot.cpus}"
             found.append(Test(name, "world", world(path, tags), boot,
                               level if boot == first or level != "quick" else "all",

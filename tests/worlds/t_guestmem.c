@@ -1,3 +1,4 @@
+/* vtx: yes */
 /* libs: -pthread */
 // Guest memory follows the process's memory: taking pages away, fork() and clones, read-only slots,
 // aliases, dirty logs over changes, watches and breakpoints on pages that change.
