@@ -29,6 +29,9 @@ struct input_source {
     void *opaque;
     unsigned id;
     struct input_source *next;
+    // Of a terminal: it is read even while the device has no room, or ^] would not be seen.
+    uint8_t ahead[INPUT_MAX];
+    size_t ahead_count;
 };
 void inputs_add_source(struct inputs *in, struct input_source *s);
 
@@ -69,12 +72,15 @@ void inputs_set_target(struct inputs *in, const struct inputs_target *t);
 
 // ---- Making one --------------------------------------------------------------------------------
 // `hz`: ticks per second of virtual time. `description`: what the run starts from, one "key value" line
-// each in a fixed order: tick, clock, fingerprint, hz, memory, cpus, command line, images with SHA-256.
+// each in a fixed order: tick, clock, fingerprint, memory, cpus, command line, images with SHA-256.
 // NULL: out of memory, or with a sentence in `error`.
 struct inputs *inputs_pass_through(uint64_t hz);
 // Writes `path` while the machine runs. `seed`: of the jitter that moves anchors, 0: none.
 struct inputs *inputs_record(const char *path, const char *description, uint64_t hz, uint64_t seed,
                              char error[256]);
+// Ticks per second of the run in the log `path`: the machine that replays it must use them. 0, or -errno with a
+// sentence.
+int inputs_replay_hz(const char *path, uint64_t *hz, char error[256]);
 // Reads `path`. A description that differs from the recorded one is refused, naming the first line.
 struct inputs *inputs_replay(const char *path, const char *description, uint64_t hz,
                              char error[256]);

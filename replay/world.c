@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -42,12 +43,17 @@ uint64_t world_virtual_time(const struct inputs *in) {
     return (uint64_t)((unsigned __int128)(monotonic() - in->start_ns) * in->hz / NSEC);
 }
 
-// Descriptors that something can be taken from now; `who` gets their sources.
+static size_t room(const struct input_source *s) {
+    size_t n = s->room ? s->room(s->opaque) : INPUT_MAX;
+    return n < INPUT_MAX ? n : INPUT_MAX;
+}
+
+// Descriptors that something can be read from now; `who` gets their sources.
 static unsigned poll_list(struct inputs *in, struct pollfd list[MAX_SOURCES],
                           struct input_source **who) {
     unsigned n = 0;
     for (struct input_source *s = in->sources; s && n < MAX_SOURCES; s = s->next) {
-        if (s->fd < 0 || (s->room && !s->room(s->opaque)))
+        if (s->fd < 0 || (!s->leave_key && !room(s)))
             continue;
         list[n] = (struct pollfd){.fd = s->fd, .events = POLLIN};
         who[n++] = s;
@@ -55,11 +61,21 @@ static unsigned poll_list(struct inputs *in, struct pollfd list[MAX_SOURCES],
     return n;
 }
 
+// Something was read ahead and can be delivered now.
+static bool ready_ahead(const struct inputs *in) {
+    for (struct input_source *s = in->sources; s; s = s->next)
+        if (s->ahead_count && room(s))
+            return true;
+    return false;
+}
+
 bool world_wait(struct inputs *in, uint64_t deadline) {
     struct pollfd list[MAX_SOURCES];
     struct input_source *who[MAX_SOURCES];
     unsigned n = poll_list(in, list, who);
     struct timespec t, *timeout = NULL;
+    if (ready_ahead(in))
+        return true;
     if (deadline != UINT64_MAX) {
         uint64_t now = world_virtual_time(in), ticks = deadline > now ? deadline - now : 0;
         uint64_t ns = (uint64_t)((unsigned __int128)ticks * NSEC / in->hz);
@@ -82,26 +98,52 @@ static size_t look_for_leave_key(struct inputs *in, const uint8_t *data, size_t 
     return n;
 }
 
-void world_collect(struct inputs *in, void (*fn)(struct inputs *in, struct input_source *s,
-                                                 const uint8_t *data, size_t n)) {
+static size_t read_source(struct input_source *s, uint8_t *data, size_t size) {
+    ssize_t n = read(s->fd, data, size);
+    if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
+        s->fd = -1; // its end
+    return n > 0 ? (size_t)n : 0;
+}
+
+// Takes what was typed, whether the device has room or not. What does not fit is lost: a guest that does
+// not read 4096 bytes does not read.
+static void read_terminal(struct inputs *in, struct input_source *s) {
+    uint8_t data[INPUT_MAX];
+    size_t n = look_for_leave_key(in, data, read_source(s, data, sizeof(data)));
+    for (size_t i = 0; i < n && s->ahead_count < INPUT_MAX; i++)
+        s->ahead[s->ahead_count++] = data[i];
+}
+
+typedef void (*take_fn)(struct inputs *in, struct input_source *s, const uint8_t *data, size_t n);
+
+static void deliver_ahead(struct inputs *in, struct input_source *s, take_fn fn) {
+    size_t space = room(s), n = s->ahead_count < space ? s->ahead_count : space;
+    if (!n)
+        return;
+    fn(in, s, s->ahead, n);
+    s->ahead_count -= n;
+    memmove(s->ahead, s->ahead + n, s->ahead_count);
+}
+
+void world_collect(struct inputs *in, take_fn fn) {
     static uint8_t data[INPUT_MAX];
     struct pollfd list[MAX_SOURCES];
     struct input_source *who[MAX_SOURCES];
     unsigned count = poll_list(in, list, who);
-    if (!count || poll(list, count, 0) <= 0)
-        return;
+    if (count && poll(list, count, 0) <= 0)
+        count = 0;
     for (unsigned i = 0; i < count; i++) {
         struct input_source *s = who[i];
         if (!list[i].revents)
             continue;
-        size_t room = s->room ? s->room(s->opaque) : INPUT_MAX;
-        ssize_t n = read(s->fd, data, room < INPUT_MAX ? room : INPUT_MAX);
-        if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
-            s->fd = -1; // its end
-        size_t bytes = n <= 0         ? 0
-                       : s->leave_key ? look_for_leave_key(in, data, (size_t)n)
-                                      : (size_t)n;
-        if (bytes)
-            fn(in, s, data, bytes);
+        if (s->leave_key) {
+            read_terminal(in, s);
+            continue;
+        }
+        size_t n = read_source(s, data, room(s));
+        if (n)
+            fn(in, s, data, n);
     }
+    for (struct input_source *s = in->sources; s; s = s->next)
+        deliver_ahead(in, s, fn);
 }
