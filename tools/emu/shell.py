@@ -19,6 +19,7 @@ class Shell:
         joint = " " if command.rstrip().endswith("&") else "; "
         self.console.send(f"echo '<'\"<{n}\"; {command}{joint}echo '>'\">{n} $?\"\n")
         self.console.expect(rf"^<<{n}$", limit)
-        found = self.console.expect(rf"^([^\n]*)>>{n} (\d+)$", limit)
+        # The newline is waited for: a status may come digit by digit.
+        found = self.console.expect(rf"^([^\n]*)>>{n} (\d+)\n", limit)
         self.console.expect(self.prompt, limit)
         return (found.before + found[1]).strip("\n"), int(found[2])
