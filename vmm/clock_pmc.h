@@ -1,27 +1,24 @@
 // The instruction clock by a performance counter that counts retired conditional branches in the guest
-// alone (docs/clock.md). Written after the manuals and tested against a mocked counter with skid;
+// alone (docs/clock.md). Written after the manuals, and tested against a mocked counter with skid;
 // never seen on hardware.
+//
+// A passage of at most n branches: the counter is set to overflow PMC_SKID branches before, since the
+// overflow's interrupt comes late; what then remains is done in single steps.
 #pragma once
 #include "lib/compiler.h"
 
-// Counter values are of this width in bits; a counter overflows into an interrupt.
-struct pmc_hardware {
-    unsigned width;
-    // Runs the guest with the counter at `start` (width bits) until it overflows, something else ends
-    // the run, or, with `step`, one instruction is done. Returns the counter afterwards; *overflowed.
-    uint64_t (*run)(void *arg, uint64_t start, bool step, bool *overflowed);
-    void *arg;
+#define PMC_SKID 256u // branches; Intel's processors stay below 130
+
+struct pmc_plan {
+    uint64_t start; // what to write into the counter
+    bool step;      // one instruction only: the target is near
 };
 
-enum pmc_result { PMC_REACHED, PMC_EXIT };
+// For the next passage, which may execute at most `branches` (not 0). width: of the counter, in bits.
+struct pmc_plan pmc_plan(uint64_t branches, unsigned width);
+// Branches that passed when the counter is `now` after a passage that began with the plan.
+uint64_t pmc_passed(const struct pmc_plan *plan, uint64_t now, unsigned width);
 
-// An overflow interrupt comes late by up to this many branches ("skid"): armed that early, the rest is
-// done in single steps.
-#define PMC_SKID 256u
-
-// Runs until `*count` is `target` branches: as far as the counter can be trusted, then by single steps.
-// Adds what was executed to *count. PMC_REACHED, or PMC_EXIT: the guest exited for another reason first.
-enum pmc_result pmc_run_to(const struct pmc_hardware *hw, uint64_t *count, uint64_t target);
-
-// Looks whether a counter exists and advances by what a known program does. NULL: usable; else why not.
+// Looks whether a counter exists, counts only in the guest, and agrees with a known program. NULL: usable,
+// and vmx_pmc is set up; else the reason why not (vmm/intel/pmc.c).
 const char *clock_pmc_prove(void);

@@ -111,10 +111,12 @@ static void kernel_debug_exception(struct trap_frame *f) {
     said = true;
 }
 
+bool (*nmi_hook)(void);
+
 void trap_dispatch(struct trap_frame *f) {
     switch (f->vector) {
     case VECTOR_NMI:
-        if (!smp_handle_nmi(f))
+        if (!smp_handle_nmi(f) && !(nmi_hook && nmi_hook()))
             log_error("cpu: non-maskable interrupt of unknown cause (status port 0x61: %#x)",
                       inb(0x61));
         return;

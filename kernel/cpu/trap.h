@@ -11,3 +11,5 @@ void trap_page_fault(struct trap_frame *f, uint64_t addr);
 struct trap_frame *trap_move_return_fault(struct trap_frame *f);
 // Called by trap_dispatch for an NMI; true: it was one of ours (cpu/smp.c).
 bool smp_handle_nmi(const struct trap_frame *f);
+// Who else expects NMIs (the VMM's counter); true: it was one of its own. Set at boot; must not take locks.
+extern bool (*nmi_hook)(void);

@@ -2,6 +2,7 @@
 #include "cpu/x86.h"
 #include "sched/world.h"
 #include "vmm/clock.h"
+#include "vmm/intel/pmc.h"
 #include "vmm/intel/vmx.h"
 
 // A page fault exits when bit 14 of the bitmap says the same as whether its error code matches (SDM
@@ -120,9 +121,16 @@ static void write_dirty(struct vcpu *v) {
     }
 }
 
+// Of a passage with clock pmc, in TSC ticks: a few milliseconds.
+#define LONGEST_TICKS 10000000
+
 // What the VMCS needs beyond what it still holds from the last entry.
 static void prepare_entry(struct vcpu *v, uint32_t intercepts, uint64_t ticks) {
     struct vmx_vcpu *x = vmx_of(v);
+    if (unlikely(vmx_pmc_on)) {
+        intercepts |= vmx_pmc_arm(v, ticks) ? INTERCEPT_STEP : 0;
+        ticks = LONGEST_TICKS; // branches are no measure of time
+    }
     if (unlikely(intercepts != x->intercepts))
         set_controls(v, intercepts);
     if (unlikely(v->event.any))
@@ -177,5 +185,7 @@ void vmx_run(struct vcpu *v, uint32_t intercepts, uint64_t ticks, struct vm_exit
         return;
     x->injecting = false;
     x->passage.launched = 1;
-    v->count += x->passage.tsc_out - x->passage.tsc_in - vmm_clock.passage_ticks;
+    v->count += likely(!vmx_pmc_on)
+                    ? x->passage.tsc_out - x->passage.tsc_in - vmm_clock.passage_ticks
+                    : vmx_pmc_collect(v);
 }

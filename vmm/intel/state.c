@@ -1,4 +1,5 @@
 // Guest registers: from the VMCS into struct vcpu on demand, and back when software changed them.
+#include "vmm/intel/pmc.h"
 #include "vmm/intel/vmx.h"
 
 // The four fields of a segment lie two apart in every group, in the SDM's order ES..TR, which is that
@@ -86,7 +87,8 @@ static void write_control_registers(struct vcpu *v) {
     vmcs_write_natural(v, CR4_MASK, ~v->cr4_guest_owned);
     vmcs_write_natural(v, GUEST_CR3, v->cr3);
     vmcs_write64(v, GUEST_EFER, v->efer);
-    uint32_t entry = vmx_controls.entry | (v->efer & EFER_LMA ? ENTRY_GUEST_64 : 0);
+    uint32_t entry = vmx_controls.entry | (vmx_pmc_on ? ENTRY_LOAD_PERF : 0) |
+                     (v->efer & EFER_LMA ? ENTRY_GUEST_64 : 0);
     vmcs_write32(v, ENTRY_CONTROLS, entry);
     for (unsigned i = 0; i < 4; i++)
         vmcs_write64(v, GUEST_PDPTE0 + 2 * i, v->pdpte[i]);

@@ -3,6 +3,7 @@
 #include "cpu/msr.h"
 #include "cpu/x86.h"
 #include "sched/world.h"
+#include "vmm/intel/pmc.h"
 #include "vmm/intel/vmx.h"
 
 static void init_controls(struct vcpu *v) {
@@ -14,8 +15,12 @@ static void init_controls(struct vcpu *v) {
     vmcs_write32(v, PIN_CONTROLS, c->pin);
     vmcs_write32(v, PRIMARY_CONTROLS, c->primary);
     vmcs_write32(v, SECONDARY_CONTROLS, c->secondary);
-    vmcs_write32(v, EXIT_CONTROLS, c->exit);
+    vmcs_write32(v, EXIT_CONTROLS, c->exit | (vmx_pmc_on ? EXIT_LOAD_PERF : 0));
     vmcs_write32(v, ENTRY_CONTROLS, c->entry);
+    if (vmx_pmc_on) { // the counter runs in the guest alone
+        vmcs_write64(v, GUEST_PERF_GLOBAL_CTRL, 1);
+        vmcs_write64(v, HOST_PERF_GLOBAL_CTRL, 0);
+    }
     vmcs_write32(v, EXCEPTION_BITMAP, x->exception_bitmap);
     vmcs_write32(v, PAGE_FAULT_ERROR_MASK, 0);
     vmcs_write32(v, PAGE_FAULT_ERROR_MATCH, 0);

@@ -2,6 +2,7 @@
 #pragma once
 #include "vmm/intel/controls.h"
 #include "vmm/intel/vmcs.h"
+#include "vmm/clock_pmc.h"
 #include "vmm/vendor.h"
 #include "vmm/x86.h"
 
@@ -42,6 +43,7 @@ struct vmx_vcpu {
     uint64_t host_cr3, host_cr4, host_fs_base;
     uint32_t intercepts; // what the controls were made from
     uint64_t ticks;      // what the timer was made from
+    struct pmc_plan pmc_plan; // of the passage, with clock pmc
 };
 static inline struct vmx_vcpu *vmx_of(struct vcpu *v) {
     return v->arch;
