@@ -25,7 +25,7 @@
 #define MAX_EVENTS      100000
 #define MEAN_TICKS      1000 // between events
 #define VTIME_BASE      0x100000000
-#define TICKS_PER_ROUND 400 // about
+#define TICKS_PER_ROUND 180 // at most
 #define NEVER           (1ull << 40) // a count that no guest reaches
 #define LONGEST         20000 // ticks of a round
 
