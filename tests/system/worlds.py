@@ -3,7 +3,7 @@
 Each runs on one of the machines below in make test, the programs taking turns, and on all of them
 in make test-all. Tags in the first lines of the source, all optional:
     /* run: arguments */            /* test: quick | all | soak | none */
-    /* limit: 60 */ (seconds)       /* boot: cpus=2 mem=512 emu=qemu */ the machine of make test
+    /* limit: 240 */ (seconds)      /* boot: cpus=2 mem=512 emu=qemu */ the machine of make test
     /* linux: no */                 it tests what Linux does not do
     /* vtx: yes */                  it makes virtual machines: QEMU here has no VT-x to offer
     /* cost: 3 */                   expected seconds
@@ -35,7 +35,7 @@ def boot_of(tags, number):
 
 def world(path, tags):
     arguments = tags.get("run", "")
-    limit = int(tags.get("limit", 60))
+    limit = int(tags.get("limit", 240))     # for programs that hang, on a busy computer
 
     def function(m):
         program = BUILD / "worlds" / path.stem

@@ -1,4 +1,4 @@
-/* run: /tmp */
+/* run: $(mktemp -d) */
 // Exercises the file system at the directory given as argument: a mounted volume, or any directory on
 // Linux. Prints one line per check.
 #define _GNU_SOURCE
