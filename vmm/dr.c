@@ -2,6 +2,7 @@
 // processor's own breakpoints may be the debugger's while it has them.
 #include "vmm/dr.h"
 #include "vmm/breakpoint.h"
+#include "vmm/run.h"
 #include "lib/errno.h"
 #include "mm/uaccess.h"
 #include "vmm/breakpoint.h"
@@ -102,9 +103,10 @@ int dr_exit(struct vcpu *v, const struct vm_exit *e) {
 static int debug_exception(struct vcpu *v, const struct vm_exit *e) {
     uint64_t bits = e->exception.address & (0xf | DR6_BD | DR6_BS);
     uint32_t control = v->guest_debug.control;
-    bool stepping = (control & KVM_GUESTDBG_SINGLESTEP) && (bits & DR6_BS);
+    if ((bits & DR6_BS) && (v->step_over || vcpu_stepping(v)))
+        return vcpu_step_done(v); // the trap flag was ours (run.c)
     bool debuggers = (control & DEBUGGED) == DEBUGGED && (bits & 0xf);
-    if (stepping || debuggers)
+    if (debuggers)
         return debug_exit(v, VECTOR_DB, linear_rip(v), DR6_FIXED | bits);
     v->dr6 = (v->dr6 & ~0xfull) | bits;
     if (bits & DR6_BD || v->dr7 & DR7_GD) {

@@ -13,7 +13,8 @@
 // accesses at kvm_run.io.data_offset (page 1), then struct chrono_run at CHRONO_RUN_OFFSET (page 2).
 #define CHRONO_RUN_OFFSET 8192
 
-// chrono_run.control (set by user space, read at every KVM_RUN)
+// chrono_run.control (set by user space, read at every KVM_RUN). KVM_RUN fails with EOPNOTSUPP for STOP_AT
+// and VTIME where the instruction clock is CHRONO_CLOCK_NONE, with EINVAL for MASK_IRQS without STOP_AT.
 #define CHRONO_STOP_AT    (1u << 0) // return with KVM_EXIT_CHRONO_STOP when count reaches stop_count
 #define CHRONO_MASK_IRQS  (1u << 1) // host interrupts stay masked until the run ends (needs STOP_AT)
 #define CHRONO_VTIME      (1u << 2) // the guest's TSC is vtime_base + count (else: host TSC + offset)
