@@ -110,7 +110,10 @@ int linux_load(struct machine *m, const struct load_request *r, struct boot_cpu 
     // A relocatable kernel decompresses to pref_address anyway: loading it there avoids a move.
     uint64_t at = p.hdr.relocatable_kernel && p.hdr.pref_address ? p.hdr.pref_address : HIGH_LOAD;
     if (at + p.hdr.init_size > m->low_size)
-        at = HIGH_LOAD;
+        return load_error(error,
+                          "init_size is 0x%x: the kernel needs %llu MB of memory, this VM has %llu",
+                          p.hdr.init_size, (unsigned long long)((at + p.hdr.init_size) >> 20) + 1,
+                          (unsigned long long)(m->low_size >> 20));
     p.hdr.type_of_loader = LOADER_UNKNOWN;
     p.hdr.code32_start = (uint32_t)at;
     fill_memory_map(m, &p);
