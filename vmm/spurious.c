@@ -23,5 +23,6 @@ bool spurious_fault(struct vcpu *v, const struct vm_exit *e) {
     uint64_t gpa;
     if (!(error & ERROR_PRESENT))
         return false;
-    return vcpu_translate(v, e->exception.address, access_of(error), error & ERROR_USER, &gpa, &again) == 0;
+    return vcpu_translate(v, e->exception.address, access_of(error), error & ERROR_USER, &gpa,
+                          &again) == 0;
 }

@@ -16,7 +16,8 @@ static uint64_t read_field(void *arg, uint32_t field) {
 }
 
 static struct vmcs_check check(void) {
-    struct vmcs_check c = {.read = read_field, .controls = &vmx_controls, .physical_bits = 40, .name = "none"};
+    struct vmcs_check c = {
+        .read = read_field, .controls = &vmx_controls, .physical_bits = 40, .name = "none"};
     vmcs_check_all(&c);
     return c;
 }

@@ -13,7 +13,8 @@ static struct {
     bool user, allowed;
 } walk;
 
-int vcpu_translate(struct vcpu *v, uint64_t gva, unsigned access, bool user, uint64_t *gpa, uint32_t *error) {
+int vcpu_translate(struct vcpu *v, uint64_t gva, unsigned access, bool user, uint64_t *gpa,
+                   uint32_t *error) {
     walk.gva = gva;
     walk.access = access;
     walk.user = user;
@@ -25,8 +26,9 @@ int vcpu_translate(struct vcpu *v, uint64_t gva, unsigned access, bool user, uin
 
 static bool fault(uint32_t error, bool allowed) {
     static struct vcpu v;
-    struct vm_exit e = {.kind = EXIT_EXCEPTION,
-                        .exception = {.vector = 14, .has_error = true, .error = error, .address = 0x7fff1234}};
+    struct vm_exit e = {
+        .kind = EXIT_EXCEPTION,
+        .exception = {.vector = 14, .has_error = true, .error = error, .address = 0x7fff1234}};
     walk.allowed = allowed;
     walk.calls = 0;
     return spurious_fault(&v, &e);

@@ -25,13 +25,13 @@
 #define MAX_EVENTS      100000
 #define MEAN_TICKS      1000 // between events
 #define VTIME_BASE      0x100000000
-#define TICKS_PER_ROUND 180 // at most
+#define TICKS_PER_ROUND 180          // at most
 #define NEVER           (1ull << 40) // a count that no guest reaches
-#define LONGEST         20000 // ticks of a round
+#define LONGEST         20000        // ticks of a round
 
 // The guest's code, and places in it.
-extern const uint8_t torture_code[], torture_code_end[], on_de[], on_db[], on_bp[], on_ud[], on_df[], on_gp[],
-    on_pf[], on_int[], on_user[], on_irq[], user_code[], user_code_end[];
+extern const uint8_t torture_code[], torture_code_end[], on_de[], on_db[], on_bp[], on_ud[],
+    on_df[], on_gp[], on_pf[], on_int[], on_user[], on_irq[], user_code[], user_code_end[];
 
 static void fail(const char *what) {
     perror(what);
@@ -84,9 +84,11 @@ static void write_page_tables(struct machine *m) {
 }
 
 // type 0xe: interrupt gate, 0xf: trap gate
-static void gate(struct machine *m, unsigned vector, uint64_t address, unsigned ist, unsigned dpl, unsigned type) {
+static void gate(struct machine *m, unsigned vector, uint64_t address, unsigned ist, unsigned dpl,
+                 unsigned type) {
     put(m, IDT + vector * 16,
-        (address & 0xffff) | KERNEL_CS << 16 | (uint64_t)(ist | dpl << 13 | type << 8 | 0x8000) << 32 |
+        (address & 0xffff) | KERNEL_CS << 16 |
+            (uint64_t)(ist | dpl << 13 | type << 8 | 0x8000) << 32 |
             (address >> 16 & 0xffff) << 48);
     put(m, IDT + vector * 16 + 8, address >> 32);
 }
@@ -103,7 +105,7 @@ static void write_tables(struct machine *m) {
     static const struct {
         uint8_t vector, ist, type;
         const uint8_t *handler;
-    } faults[] = {{0, 0, 14, on_de}, {1, 0, 14, on_db}, {3, 0, 14, on_bp},  {6, 0, 14, on_ud},
+    } faults[] = {{0, 0, 14, on_de}, {1, 0, 14, on_db},  {3, 0, 14, on_bp}, {6, 0, 14, on_ud},
                   {8, 1, 14, on_df}, {13, 0, 14, on_gp}, {14, 0, 14, on_pf}};
     for (unsigned i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
         gate(m, faults[i].vector, address_of(faults[i].handler), faults[i].ist, 0, faults[i].type);
@@ -114,8 +116,15 @@ static void write_tables(struct machine *m) {
 }
 
 static struct kvm_segment segment(unsigned selector, unsigned type, bool code) {
-    return (struct kvm_segment){.selector = selector, .type = type, .s = 1, .present = 1, .limit = ~0u,
-                                .l = code, .db = !code, .g = 1, .dpl = selector & 3};
+    return (struct kvm_segment){.selector = selector,
+                                .type = type,
+                                .s = 1,
+                                .present = 1,
+                                .limit = ~0u,
+                                .l = code,
+                                .db = !code,
+                                .g = 1,
+                                .dpl = selector & 3};
 }
 
 static void set_registers(struct machine *m, uint64_t rounds) {
@@ -127,12 +136,14 @@ static void set_registers(struct machine *m, uint64_t rounds) {
     s.efer = 0x500;
     s.cs = segment(KERNEL_CS, 11, true);
     s.ds = s.es = s.fs = s.gs = s.ss = segment(KERNEL_DS, 3, false);
-    s.tr = (struct kvm_segment){.selector = TSS_SELECTOR, .base = TSS, .limit = 0x67, .type = 11, .present = 1};
+    s.tr = (struct kvm_segment){
+        .selector = TSS_SELECTOR, .base = TSS, .limit = 0x67, .type = 11, .present = 1};
     s.ldt = (struct kvm_segment){.unusable = 1};
     s.gdt = (struct kvm_dtable){.base = GDT, .limit = TSS_SELECTOR + 15};
     s.idt = (struct kvm_dtable){.base = IDT, .limit = 0xfff};
     must(ioctl(m->vcpu, KVM_SET_SREGS, &s), "KVM_SET_SREGS");
-    struct kvm_regs r = {.rip = CODE, .rsp = STACK, .rflags = 2, .r13 = rounds, .r15 = 88172645463325252};
+    struct kvm_regs r = {
+        .rip = CODE, .rsp = STACK, .rflags = 2, .r13 = rounds, .r15 = 88172645463325252};
     must(ioctl(m->vcpu, KVM_SET_REGS, &r), "KVM_SET_REGS");
 }
 
@@ -141,9 +152,10 @@ static void set_cpuid(struct machine *m) {
         struct kvm_cpuid2 head;
         struct kvm_cpuid_entry2 entries[3];
     } c = {.head = {.nent = 3},
-           .entries = {{.function = 0, .eax = 1, .ebx = 0x756e6547, .ecx = 0x6c65746e, .edx = 0x49656e69},
-                       {.function = 1, .eax = 0x306a9, .edx = 0x0f8bfbff, .ecx = 1},
-                       {.function = 0x80000001, .edx = 1u << 29 | 1u << 27 | 1u << 20 | 1u << 11}}};
+           .entries = {
+               {.function = 0, .eax = 1, .ebx = 0x756e6547, .ecx = 0x6c65746e, .edx = 0x49656e69},
+               {.function = 1, .eax = 0x306a9, .edx = 0x0f8bfbff, .ecx = 1},
+               {.function = 0x80000001, .edx = 1u << 29 | 1u << 27 | 1u << 20 | 1u << 11}}};
     must(ioctl(m->vcpu, KVM_SET_CPUID2, &c), "KVM_SET_CPUID2");
 }
 
@@ -160,7 +172,8 @@ static struct machine create(uint64_t rounds, uint32_t control) {
     m.kvm = must(open("/dev/kvm", O_RDWR), "/dev/kvm");
     m.vm = must(ioctl(m.kvm, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
     m.memory = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    struct kvm_userspace_memory_region slot = {.memory_size = RAM_SIZE, .userspace_addr = (uintptr_t)m.memory};
+    struct kvm_userspace_memory_region slot = {.memory_size = RAM_SIZE,
+                                               .userspace_addr = (uintptr_t)m.memory};
     must(ioctl(m.vm, KVM_SET_USER_MEMORY_REGION, &slot), "KVM_SET_USER_MEMORY_REGION");
     m.vcpu = must(ioctl(m.vm, KVM_CREATE_VCPU, 0), "KVM_CREATE_VCPU");
     map_run(&m);
@@ -206,8 +219,8 @@ static void port(struct machine *m) {
 }
 
 static void unexpected(const struct machine *m) {
-    printf("torture: unexpected exit %u at count %" PRIu64 ", rip %#" PRIx64 "\n", m->run->exit_reason,
-           (uint64_t)m->chrono->count, (uint64_t)m->chrono->rip);
+    printf("torture: unexpected exit %u at count %" PRIu64 ", rip %#" PRIx64 "\n",
+           m->run->exit_reason, (uint64_t)m->chrono->count, (uint64_t)m->chrono->rip);
     _exit(1);
 }
 
@@ -265,8 +278,9 @@ static struct ending ending_of(struct machine *m) {
 }
 
 static void print_ending(const char *what, const struct ending *e) {
-    printf("%-34s hash %016" PRIx64 " count %" PRIu64 " interrupts %" PRIu64 " memory %016" PRIx64 "\n", what,
-           e->hash, e->count, e->interrupts, e->memory);
+    printf("%-34s hash %016" PRIx64 " count %" PRIu64 " interrupts %" PRIu64 " memory %016" PRIx64
+           "\n",
+           what, e->hash, e->count, e->interrupts, e->memory);
     fflush(stdout);
 }
 
@@ -279,7 +293,8 @@ static struct event events[MAX_EVENTS];
 static unsigned event_count;
 
 static void note(const struct machine *m, uint32_t vector) {
-    events[event_count++] = (struct event){m->chrono->count, m->chrono->rip, m->chrono->rcx, vector};
+    events[event_count++] = (struct event){m->chrono->count, m->chrono->rip, m->chrono->rcx,
+                                           vector};
 }
 
 static struct ending record(unsigned wanted, uint64_t seed) {
@@ -310,8 +325,8 @@ static void replay_event(struct machine *m, unsigned i) {
     const struct chrono_run *c = m->chrono;
     if (!stopped || c->count != e->count || c->rip != e->rip || c->rcx != e->rcx ||
         !m->run->ready_for_interrupt_injection) {
-        printf("event %u: recorded at count %" PRIu64 " rip %#" PRIx64 " rcx %#" PRIx64 ", now at %" PRIu64
-               " %#" PRIx64 " %#" PRIx64 "\n",
+        printf("event %u: recorded at count %" PRIu64 " rip %#" PRIx64 " rcx %#" PRIx64
+               ", now at %" PRIu64 " %#" PRIx64 " %#" PRIx64 "\n",
                i, e->count, e->rip, e->rcx, (uint64_t)c->count, (uint64_t)c->rip, (uint64_t)c->rcx);
         _exit(1);
     }
@@ -428,6 +443,7 @@ int main(int argc, char **argv) {
     e = replay(rounds, CHRONO_MASK_IRQS, 2);
     bad |= same("replayed, with other stops, masked", &recorded, &e);
     bad |= test_clones(rounds, clones, &recorded);
-    printf("torture: %u events, %u clones: %s\n", event_count, clones, bad ? "FAILED" : "always the same hash");
+    printf("torture: %u events, %u clones: %s\n", event_count, clones,
+           bad ? "FAILED" : "always the same hash");
     return bad;
 }
