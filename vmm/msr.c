@@ -60,7 +60,7 @@ static const struct msr msrs[] = {
     {MSR_ARCH_CAPABILITIES, 0, CONSTANT, 0, ARCH_CAPABILITIES},
     {MSR_MISC_FEATURES, 0, ZERO, 0, 0},
     {MSR_SMI_COUNT, 0, CONSTANT, 0, 0},
-    {MSR_FEATURE_CONTROL, 0, CONSTANT, 0, 0},
+    {MSR_FEATURE_CONTROL, 0, CONSTANT, 0, 1}, // locked, without VMX: kernels lock it otherwise
     {MSR_SYSENTER_CS, FIELD(sysenter_cs), STORED, PART_SYSMSR, 0xffffffff},
     {MSR_SYSENTER_ESP, FIELD(sysenter_esp), SPECIAL, PART_SYSMSR, 0},
     {MSR_SYSENTER_EIP, FIELD(sysenter_eip), SPECIAL, PART_SYSMSR, 0},
