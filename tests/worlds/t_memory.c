@@ -1,3 +1,4 @@
+/* boot: cpus=2 */
 /* libs: -pthread */
 // Memory calls: rights, copies after fork(), shared memory, moving, stacks, and threads that map, fault
 // and fork at once.

@@ -1,3 +1,4 @@
+/* boot: cpus=2 */
 /* libs: -pthread */
 // Threads hammering mutexes, condition variables and malloc. Argument: rounds per thread (default
 // 2000; some 60,000 instructions each). Same result under Linux.
