@@ -15,6 +15,7 @@ struct replayer {
     struct log_reader *results;
     struct log_record event;
     bool has_event;
+    bool failed;
     bool over; // the end was reached or a difference found: the run is being stopped
 };
 
@@ -23,9 +24,8 @@ static struct replayer *replayer(struct inputs *in) {
 }
 
 static void stop(struct replayer *r, bool failed, const char *reason) {
-    if (!r->over && !r->in.target.stop)
-        fprintf(stderr, "vmx: %s\n", reason); // before the machine is made
-    else if (!r->over)
+    r->failed |= failed;
+    if (!r->over && r->in.target.stop)
         r->in.target.stop(r->in.target.opaque, failed, reason);
     r->over = true;
 }
@@ -193,7 +193,7 @@ static uint64_t idle(struct inputs *in, const struct landmark *at, uint64_t now,
 static int finish(struct inputs *in, const struct landmark *at, const char *how) {
     struct replayer *r = replayer(in);
     if (r->over)
-        return 0; // said already
+        return r->failed ? -EINVAL : 0; // said already
     if (due(r, at, LOG_END)) {
         if (r->event.size != strlen(how) || memcmp(r->event.data, how, r->event.size))
             differs(r, at, "the end of the run");
@@ -230,6 +230,17 @@ static void explain_difference(const char *recorded, const char *here, char erro
              "this machine differs from the recorded one: one of the descriptions has more lines");
 }
 
+int inputs_replay_hz(const char *path, uint64_t *hz, char error[256]) {
+    size_t size;
+    uint8_t *file = log_read_file(path, &size, error);
+    struct log_reader *log = file ? log_open(path, file, size, error) : NULL;
+    if (log)
+        *hz = log_header(log)->hz;
+    log_reader_free(log);
+    free(file);
+    return log ? 0 : -EINVAL;
+}
+
 struct inputs *inputs_replay(const char *path, const char *description, uint64_t hz,
                              char error[256]) {
     static const struct inputs_ops ops = {
@@ -260,7 +271,11 @@ struct inputs *inputs_replay(const char *path, const char *description, uint64_t
         free_replayer(&r->in);
         return NULL;
     }
-    // The first event is fetched when the run begins, when there is somebody to tell of a damaged log.
     next_event(r);
+    if (r->failed) { // not even the first chunk is sound
+        snprintf(error, 256, "%s", log_error(r->log));
+        free_replayer(&r->in);
+        return NULL;
+    }
     return &r->in;
 }

@@ -106,6 +106,9 @@ def initrd_with(extra):
         for program in sorted((BUILD / folder).glob("*")):
             if program.is_file() and os.access(program, os.X_OK):
                 command += [option, program]
+    for program in ("vmx", "chrono-log"):
+        if (BUILD / program).exists():
+            command += ["--bin", BUILD / program]
     subprocess.run(command, check=True)
     return out
 

@@ -1,7 +1,7 @@
 # Guest kernels of the tests: tests/guests/NAME/*.[cS] with tests/guests/lib -> $(BUILD)/guests/NAME.elf,
 # a 64-bit program in a 32-bit ELF file, as Multiboot loaders (QEMU's -kernel too) want it.
 
-GUESTS        := $(filter-out lib,$(patsubst tests/guests/%/,%,$(sort $(wildcard tests/guests/*/))))
+GUESTS        := $(filter-out lib,$(patsubst tests/guests/%/,%,$(sort $(dir $(wildcard tests/guests/*/*.c)))))
 GUEST_CFLAGS  := -std=gnu17 -O2 -g -ffreestanding -fno-pic -mno-red-zone -mgeneral-regs-only -fno-stack-protector \
 	-fno-asynchronous-unwind-tables -Wall -Wextra -Wno-unused-parameter -I. $(if $(filter 1,$(WERROR)),-Werror)
 GUEST_BINARIES := $(GUESTS:%=$(BUILD)/guests/%.elf)

@@ -51,7 +51,7 @@ unit: ## the unit tests alone
 # should be there.
 define build-tests
 	$(Q)tools/deps build image emu test
-	-$(Q)$(MAKE) -k unit-programs fuzz-programs worlds
+	-$(Q)$(MAKE) -k unit-programs fuzz-programs worlds guests
 	-$(Q)$(MAKE) -k $(KERNEL) $(INITRD_TEST)
 endef
 
@@ -69,5 +69,5 @@ soak: ## the tests that take hours
 
 bench: ## benchmarks beside Linux as a table, and as JSON in build/bench.json
 	$(Q)tools/deps build image emu test
-	$(Q)$(MAKE) -k $(KERNEL) worlds $(INITRD_TEST)
+	$(Q)$(MAKE) -k $(KERNEL) worlds guests $(INITRD_TEST)
 	$(Q)tests/run --kind bench --level all $(addprefix --only ,$(T))

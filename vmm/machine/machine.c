@@ -64,7 +64,8 @@ static void create_disks(struct machine *m) {
     for (unsigned i = 0; i < m->config->disk_count; i++) {
         const struct config_disk *config = &m->config->disks[i];
         if (config->interface == DISK_IDE && ide_count == IDE_CHANNELS * IDE_DRIVES) {
-            machine_stop(m, MACHINE_FAILED, "disk '%s': there are four IDE disks already", config->path);
+            machine_stop(m, MACHINE_FAILED, "disk '%s': there are four IDE disks already",
+                         config->path);
             return;
         }
         struct disk *d = open_disk(m, config);
@@ -113,7 +114,8 @@ static void create_devices(struct machine *m) {
 static int open_kvm(struct machine *m) {
     m->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     if (m->kvm_fd < 0) {
-        machine_log(m, "/dev/kvm: %s: this machine has no usable hardware virtualization", strerror(errno));
+        machine_log(m, "/dev/kvm: %s: this machine has no usable hardware virtualization",
+                    strerror(errno));
         return -errno;
     }
     int version = ioctl(m->kvm_fd, KVM_GET_API_VERSION, 0);
@@ -156,7 +158,8 @@ static int create(struct machine *m) {
     if (error)
         return error;
     choose_clock(m);
-    if ((error = memory_create(m, m->config->memory)) || (error = msr_setup(m)) || (error = create_vcpus(m)))
+    if ((error = recording_set_hz(m)) || (error = memory_create(m, m->config->memory)) ||
+        (error = msr_setup(m)) || (error = create_vcpus(m)))
         return error;
     m->guest = guest_open(m, m->config);
     m->inputs = recording_open(m);

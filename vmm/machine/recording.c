@@ -83,9 +83,8 @@ static int describe(struct machine *m, struct text *t) {
          clock.kind == CHRONO_CLOCK_TSC ? "tsc" : "pmc");
     for (unsigned i = 0; i < 4; i++)
         line(t, " %016llx", (unsigned long long)clock.fingerprint[i]);
-    line(t, "\nhz %llu\nmemory %llu\ncpus %u\nacpi %d\npci %d\nappend %s\n",
-         (unsigned long long)m->hz, (unsigned long long)m->ram_size, m->cpu_count, c->acpi, c->pci,
-         c->append ? c->append : "");
+    line(t, "\nmemory %llu\ncpus %u\nacpi %d\npci %d\nappend %s\n", (unsigned long long)m->ram_size,
+         m->cpu_count, c->acpi, c->pci, c->append ? c->append : "");
     line(t, "console %s\n", c->console ? "yes" : "no");
     const char *what = "";
     int error = describe_images(t, c, &what);
@@ -114,6 +113,14 @@ static struct inputs *open_log(struct machine *m, const char *description) {
     if (!in)
         machine_log(m, "%s", error);
     return in;
+}
+
+int recording_set_hz(struct machine *m) {
+    char error[256];
+    int r = m->config->replay ? inputs_replay_hz(m->config->replay, &m->hz, error) : 0;
+    if (r)
+        machine_log(m, "%s", error);
+    return r;
 }
 
 struct inputs *recording_open(struct machine *m) {

@@ -5,6 +5,9 @@
 struct inputs;
 struct machine;
 
+// When a log is to be followed: sets m->hz to its ticks per second, before the vCPUs are made. 0, or -errno
+// after a message.
+int recording_set_hz(struct machine *m);
 // By the configuration (keys record, replay, seed), after memory, vCPUs and images are there and before the
 // devices are. NULL after a message.
 struct inputs *recording_open(struct machine *m);

@@ -1,0 +1,103 @@
+"""Guests: kernels that run under vmx on VMkernel, recorded and replayed."""
+import re
+import shutil
+import subprocess
+
+from harness import BUILD, TOP, Boot, Failure, machine_test
+
+AREA = "Guests"
+LINUX = "linux-image-cloud-amd64"
+LINUX_LINE = "console=ttyS0 quiet rdinit=/work"
+WORK = """#!/bin/sh
+mount -t proc proc /proc
+mount -t devtmpfs dev /dev
+echo guest: $(uname -s) with $(grep -c ^processor /proc/cpuinfo) processors
+seq 1 2000 | sort -rn | md5sum
+head -c 65536 /dev/urandom | md5sum
+sleep 1
+date
+poweroff -f
+"""
+
+
+def own_guests(lab):
+    """A folder for the image with our guest kernels in it."""
+    folder = lab.folder / "files"
+    (folder / "guests").mkdir(parents=True, exist_ok=True)
+    for guest in (BUILD / "guests").glob("*.elf"):
+        shutil.copy(guest, folder / "guests")
+    return folder
+
+
+def linux_guest(lab):
+    """The same with Debian's kernel and an initial file system that does some work."""
+    folder = own_guests(lab)
+    done = subprocess.run([TOP / "tools/linux-kernel", BUILD / LINUX, LINUX], stdout=subprocess.PIPE, check=True)
+    shutil.copy(done.stdout.decode().strip(), folder / "guests/vmlinuz")
+    tree = lab.folder / "guest-tree"
+    tree.mkdir(exist_ok=True)
+    (tree / "work").write_text(WORK)
+    (tree / "work").chmod(0o755)
+    subprocess.run([TOP / "tools/initrd", "-o", folder / "guests/work.cpio", "--tree", tree], check=True)
+    return folder
+
+
+@machine_test(cost=12)
+def every_exit(lab):
+    with lab.boot(Boot(extra=str(own_guests(lab)))) as m:
+        m.check("vmx -mem 64 /guests/exits.elf", re.compile(r"^end \d+ ok, 0 not ok", re.MULTILINE))
+        m.check("vmx -mem 64 /guests/tasks.elf", re.compile(r"^end \d+ ok, 0 not ok", re.MULTILINE))
+        # A hostile guest may end in any way; the machine and its memory are as before.
+        m.sh("vmx -mem 64 /guests/attack.elf > /dev/null 2>&1")
+        before = int(m.check("awk '/^MemFree/ { print $2 }' /proc/meminfo").split()[-1])
+        m.sh("vmx -mem 64 /guests/attack.elf > /dev/null 2>&1")
+        after = int(m.check("awk '/^MemFree/ { print $2 }' /proc/meminfo").split()[-1])
+        if before - after > 512:
+            raise Failure(f"{before - after} KB of memory are gone after a guest")
+        m.check("vmx -mem 64 /guests/exits.elf", re.compile(r"^end \d+ ok, 0 not ok", re.MULTILINE))
+
+
+@machine_test(cost=12)
+def record_and_replay(lab):
+    run = "-mem 64 /guests/exits.elf"
+    with lab.boot(Boot(extra=str(own_guests(lab)))) as m:
+        m.check(f"vmx -record /tmp/log {run} > /tmp/first 2>&1; tail -1 /tmp/first", re.compile(r"recorded \d+ instructions"))
+        for _ in range(3):
+            m.check(f"vmx -replay /tmp/log {run} > /tmp/again", re.compile("all checks equal"))
+        m.check("grep -v ^vmx /tmp/first > /tmp/one; cmp /tmp/one /tmp/again")
+        m.check("chrono-log verify /tmp/log", re.compile("^sound"))
+        # Another machine is refused, naming what differs; a damaged log says where and how much is usable.
+        output, status = m.sh("vmx -replay /tmp/log -mem 32 /guests/exits.elf")
+        if status != 125 or 'recorded "memory 67108864"' not in output:
+            raise Failure(f"another memory size: status {status}: {output}")
+        m.check("s=$(stat -c %s /tmp/log); printf X | dd of=/tmp/log bs=1 seek=$((s - 9)) conv=notrunc 2> /dev/null")
+        output, status = m.sh(f"vmx -replay /tmp/log {run} > /dev/null")
+        if status == 0 or "chunk 0 has a wrong checksum" not in output or "usable" not in output:
+            raise Failure(f"damaged log: status {status}: {output}")
+
+
+@machine_test(cost=40)
+def debian_kernel(lab):
+    with lab.boot(Boot(mem=448, extra=str(linux_guest(lab))), ips=100_000_000) as m:
+        output = m.check(f"vmx -mem 256 -initrd /guests/work.cpio -append '{LINUX_LINE}' /guests/vmlinuz", limit=200)
+        if "guest: Linux with 1 processors" not in output or len(re.findall(r"^[0-9a-f]{32} ", output, re.MULTILINE)) != 2:
+            raise Failure(f"the guest did not do its work:\n{output}")
+
+
+@machine_test(level="all", cost=150)
+def debian_replayed_elsewhere(lab):
+    """Recorded; replayed in a second boot with another speed, other memory: equal to the last hash."""
+    disk = lab.disk("logs.img", 16)
+    subprocess.run(["mke2fs", "-q", "-t", "ext2", "-L", "cv:logs", disk], check=True)
+    folder = linux_guest(lab)
+    run = f"-mem 256 -initrd /guests/work.cpio -append '{LINUX_LINE}' /guests/vmlinuz"
+    with lab.boot(Boot(mem=448, extra=str(folder)), disks=[disk], ips=100_000_000) as m:
+        recorded = m.check(f"vmx -record /vmfs/volumes/logs/linux.log {run}", re.compile("recorded"), limit=300)
+        m.com1.send("poweroff\n")
+        m.powers_off(60)
+    with lab.boot(Boot(mem=512, extra=str(folder)), disks=[disk], ips=60_000_000) as m:
+        replayed = m.check(f"vmx -replay /vmfs/volumes/logs/linux.log {run}", re.compile("all checks equal"), limit=400)
+    def guest_lines(text):
+        return [line for line in text.splitlines() if not line.startswith("vmx: ")]
+    if guest_lines(recorded) != guest_lines(replayed):
+        raise Failure(f"the replay printed something else:\n{recorded}\n----\n{replayed}")
