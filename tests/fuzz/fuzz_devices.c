@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <linux/virtio_blk.h>
 #include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
 #include "tests/unit/machine_host.h"
@@ -25,7 +26,7 @@
 #include "vmm/machine/virtio_rng.h"
 
 enum { VIRTIO_FIRST = 2, VIRTIO_COUNT = 4, DISKS = 5 };
-enum { RINGS = 0x10000, RING_SIZE = 0x4000, TABLE = 0x8000, DISK_SIZE = 1 << 20 };
+enum { RINGS = 0x10000, RING_SIZE = 0x4000, TABLE = 0x8000, DATA = 0x30000, DISK_SIZE = 1 << 20 };
 #define STEPS 400 // of one input
 
 struct input {
@@ -140,16 +141,14 @@ static uint64_t ring(unsigned slot, unsigned queue) {
 }
 
 // What a driver does before it uses a queue.
-static void set_up_virtio(struct machine *m, struct input *in) {
-    unsigned what = (unsigned)take(in, 1), slot = VIRTIO_FIRST + what % VIRTIO_COUNT,
-             queue = what >> 4 & 1;
+static void set_up_virtio(struct machine *m, unsigned slot, unsigned queue, bool indirect) {
     uint64_t base = ring(slot, queue);
+    memset(m->ram + base, 0, RING_SIZE);
     pci_config_write(slot, 0, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
-    if (what & 0x20)
-        put(m, slot, VIRTIO_PCI_COMMON_STATUS, 1, 0);
+    put(m, slot, VIRTIO_PCI_COMMON_STATUS, 1, 0);
     put(m, slot, VIRTIO_PCI_COMMON_STATUS, 1, 3);
     put(m, slot, VIRTIO_PCI_COMMON_GFSELECT, 4, 0);
-    put(m, slot, VIRTIO_PCI_COMMON_GF, 4, what & 0x40 ? 3u << VIRTIO_RING_F_INDIRECT_DESC : 0);
+    put(m, slot, VIRTIO_PCI_COMMON_GF, 4, indirect ? 3u << VIRTIO_RING_F_INDIRECT_DESC : 0);
     put(m, slot, VIRTIO_PCI_COMMON_GFSELECT, 4, 1);
     put(m, slot, VIRTIO_PCI_COMMON_GF, 4, 1);
     put(m, slot, VIRTIO_PCI_COMMON_STATUS, 1, 11);
@@ -162,25 +161,28 @@ static void set_up_virtio(struct machine *m, struct input *in) {
     put(m, slot, VIRTIO_PCI_COMMON_STATUS, 1, 15);
 }
 
-// A chain that is nearly right, offered and kicked.
+// A chain that is right or nearly so, offered and kicked. Segment 0 is a block request's header.
 static void kick_virtio(struct machine *m, struct input *in) {
-    unsigned what = (unsigned)take(in, 1), slot = VIRTIO_FIRST + what % VIRTIO_COUNT,
-             queue = what >> 4 & 1;
+    unsigned what = (unsigned)take(in, 1), slot = VIRTIO_FIRST + what % VIRTIO_COUNT;
+    unsigned queue = slot == VIRTIO_FIRST + 2 ? what >> 4 & 1 : 0, flags = (unsigned)take(in, 1);
+    if (bus_read(m, BUS_MEMORY, bar(slot) + VIRTIO_PCI_COMMON_STATUS, 1) != 15 && !(what & 4))
+        set_up_virtio(m, slot, queue, what & 8);
     uint64_t base = ring(slot, queue);
     struct vring_desc *table = (struct vring_desc *)(m->ram + base);
     uint16_t *available = (uint16_t *)(m->ram + base + 0x1000);
-    unsigned n = 1 + (what >> 5) % 4, writable = (unsigned)take(in, 1);
-    uint32_t type = (uint32_t)take(in, 1);
-    memcpy(m->ram + base + 0x3000, &type, sizeof(type));
+    const struct virtio_blk_outhdr header = {.type = (uint32_t)take(in, 1) & 15,
+                                             .sector = take(in, 2)};
+    memcpy(m->ram + base + 0x3000, &header, sizeof(header));
+    unsigned n = 1 + (what >> 5) % 4;
     for (unsigned i = 0; i < n; i++) {
-        uint32_t length = i ? (uint32_t)take(in, 2) : 16;
+        uint32_t length = i + 1 == n ? 1 : 512u * (1 + (flags >> 4 & 3));
+        if (flags & 0x80) // anything
+            length = (uint32_t)take(in, 4);
         table[i] = (struct vring_desc){
-            .addr = base + 0x3000 + 0x100 * i,
-            .len = writable & 0x80 && i  ? length * 16
-                   : i + 1 == n && n > 2 ? 1
-                                         : length,
+            .addr = i ? DATA + 0x1000 * i : base + 0x3000,
+            .len = i || flags & 0x80 ? length : sizeof(header),
             .flags = (uint16_t)((i + 1 < n ? VRING_DESC_F_NEXT : 0) |
-                                (writable >> i & 1 ? VRING_DESC_F_WRITE : 0)),
+                                (flags >> i & 1 ? VRING_DESC_F_WRITE : 0)),
             .next = (uint16_t)(i + 1),
         };
     }
@@ -189,7 +191,13 @@ static void kick_virtio(struct machine *m, struct input *in) {
     put(m, slot, 0x3000 + 4 * queue, 2, queue);
 }
 
-static void ide_command(struct machine *m, struct input *in) {
+static void ask_mouse(struct input *in) {
+    out8(0x64, 0xd4);
+    out8(0x60, (uint8_t)take(in, 1));
+    in8(0x60);
+}
+
+static void ide_command(struct input *in) {
     static const uint8_t common[] = {0x20, 0x24, 0x30, 0x34, 0xc4, 0xc5, 0xc6,
                                      0xc8, 0xca, 0x25, 0x35, 0xec, 0xef, 0xe7};
     unsigned what = (unsigned)take(in, 1);
@@ -206,7 +214,6 @@ static void ide_command(struct machine *m, struct input *in) {
         out32(master + 4, TABLE);
         out8(master, 9);
     }
-    (void)m;
 }
 
 // Moves data by the port, as many times as the input says.
@@ -232,21 +239,24 @@ static void give_input(struct input *in) {
 
 static void step(struct machine *m, struct input *in) {
     struct vga_screen screen;
-    switch (take(in, 1) % 13) {
+    char text[4];
+    switch (take(in, 1) % 14) {
     case 0:
     case 1: access_register(m, in, BUS_PORT); break;
     case 2: access_register(m, in, BUS_MEMORY); break;
     case 3: access_config(in); break;
     case 4:
     case 5: fill_memory(m, in); break;
-    case 6: set_up_virtio(m, in); break;
-    case 7: kick_virtio(m, in); break;
-    case 8: ide_command(m, in); break;
+    case 6: ask_mouse(in); break;
+    case 7:
+    case 13: kick_virtio(m, in); break;
+    case 8: ide_command(in); break;
     case 9: ide_data(in); break;
     case 10: give_input(in); break;
-    case 11: host_advance(take(in, 2)); break;
+    case 11: host_advance(take(in, 2) * 4); break;
     default:
         vga_render(m->vga, &screen);
+        vga_utf8((uint8_t)screen.cell[0][0], text);
         if (!host_round_trip())
             abort();
     }
