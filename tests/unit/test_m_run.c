@@ -349,6 +349,23 @@ static void ends(void **state) {
     }
 }
 
+static void stop_machine(void *o, uint64_t offset, unsigned width, uint64_t value) {
+    machine_stop(m, MACHINE_RESET, "a register");
+}
+
+static void the_access_that_ends_the_machine_is_finished(void **state) {
+    static const struct step steps[] = {{1, KVM_EXIT_MMIO, 0}, END};
+    struct bus_range range = {
+        .space = BUS_MEMORY, .base = 0x5000, .size = 1, .name = "fake", .write = stop_machine};
+    bus_add(m, &range);
+    runs[0].mmio.phys_addr = 0x5000;
+    runs[0].mmio.len = 1;
+    runs[0].mmio.is_write = 1;
+    run(steps);
+    assert_string_equal(history, "run0 complete ");
+    assert_int_equal(m->end, MACHINE_RESET);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(order_at_stops, setup),
@@ -363,6 +380,7 @@ int main(void) {
         cmocka_unit_test_setup(string_output, setup),
         cmocka_unit_test_setup(the_local_apic_is_asked_first, setup),
         cmocka_unit_test_setup(ends, setup),
+        cmocka_unit_test_setup(the_access_that_ends_the_machine_is_finished, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

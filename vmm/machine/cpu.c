@@ -99,8 +99,34 @@ static void keep_initial(struct cpu *c) {
     CONTROL(c, KVM_GET_VCPU_EVENTS, &i->events);
 }
 
+static void reset_flags(struct device *d) {
+    struct cpu *c = (struct cpu *)d;
+    c->halted = c->nmi_pending = false;
+    c->init_pending = c->sipi_pending = c->access_pending = false;
+    c->waiting_for_sipi = c->index != 0;
+}
+
+static void state(struct device *d, struct state_visitor *v) {
+    struct cpu *c = (struct cpu *)d;
+    STATE(v, c, halted);
+    STATE(v, c, waiting_for_sipi);
+    STATE(v, c, nmi_pending);
+    STATE(v, c, init_pending);
+    STATE(v, c, sipi_pending);
+    STATE(v, c, sipi_vector);
+    STATE(v, c, access_pending);
+}
+
+static const struct device_ops ops = {
+    .name = "cpu",
+    .reset = reset_flags,
+    .state = state,
+    .nondeterminism = "which vCPU runs, a choice of the inputs; registers are KVM's",
+};
+
 int cpu_create(struct machine *m, unsigned index) {
     struct cpu *c = &m->cpus[index];
+    device_register(m, &c->device, &ops);
     c->machine = m;
     c->index = index;
     c->fd = ioctl(m->vm_fd, KVM_CREATE_VCPU, index);
@@ -156,8 +182,7 @@ void cpu_reset(struct cpu *c) {
     set_mtrrs(c);
     CONTROL(c, KVM_SET_FPU, &c->initial->fpu);
     CONTROL(c, KVM_SET_XCRS, &c->initial->xcrs);
-    c->init_pending = c->sipi_pending = c->access_pending = false;
-    c->waiting_for_sipi = c->index != 0;
+    reset_flags(&c->device);
 }
 
 void cpu_take_signals(struct cpu *c) {

@@ -23,6 +23,7 @@ struct vga;
 
 // One vCPU as the machine sees it; vCPUs run one at a time in the machine's thread. (cpu.h)
 struct cpu {
+    struct device device; // its state: the flags below
     struct machine *machine;
     unsigned index; // also its APIC id
     int fd;
@@ -34,7 +35,7 @@ struct cpu {
     bool nmi_pending;
     bool init_pending, sipi_pending; // arrived, not yet carried out
     uint8_t sipi_vector;
-    bool access_pending; // a port or memory access is completed by the next KVM_RUN
+    bool access_pending;         // a port or memory access is completed by the next KVM_RUN
     struct cpu_initial *initial; // registers as after power-on (cpu.c)
 };
 
@@ -57,19 +58,20 @@ struct machine {
     uint8_t *ram;
     uint64_t ram_size, low_size;
     unsigned physical_bits; // of addresses, as CPUID says
-    unsigned slot_count; // memory slots of the VM in use
+    unsigned slot_count;    // memory slots of the VM in use
     struct device *devices;
-    struct device irq_device; // irq.c
-    struct bus_range *ranges[2]; // sorted by base
+    struct device irq_device;                 // irq.c
+    struct bus_range *ranges[2];              // sorted by base
     uint64_t unclaimed[2][MACHINE_UNCLAIMED]; // places that were reported (bus.c)
     unsigned unclaimed_count[2];
-    uint32_t pci_lines[IRQ_PCI_LINES]; // irq.c: sources that assert each PCI interrupt line, a bit per slot
+    uint32_t pci_lines
+        [IRQ_PCI_LINES]; // irq.c: sources that assert each PCI interrupt line, a bit per slot
     // Virtual time (vtime.h): V = anchor + count. `exact`: the VMM counts instructions and stops the guest
     // at counts; otherwise the count is the host's TSC.
     bool exact;
     uint64_t hz, anchor, count;
-    uint64_t next_stop; // count at which the slice ends
-    bool yield;         // the current vCPU gives way to another (run.c)
+    uint64_t next_stop;    // count at which the slice ends
+    bool yield;            // the current vCPU gives way to another (run.c)
     struct vtimer *timers; // armed, sorted by (deadline, order)
     unsigned timer_count;
     struct pic *pic;

@@ -15,14 +15,17 @@ static void handle_exit(struct cpu *c);
 
 // ---- stops -------------------------------------------------------------------------------------
 // The instruction whose port or memory access we have answered is finished, and nothing after it.
+static int finish_access(struct cpu *c) {
+    c->run->immediate_exit = 1;
+    int r = cpu_enter(c, UINT64_MAX);
+    c->run->immediate_exit = 0;
+    return r;
+}
+
 static void complete_access(struct cpu *c) {
-    while (c->access_pending && c->machine->end == MACHINE_RUNNING) {
-        c->run->immediate_exit = 1;
-        int r = cpu_enter(c, UINT64_MAX);
-        c->run->immediate_exit = 0;
-        if (r == 0)
+    while (c->access_pending && c->machine->end == MACHINE_RUNNING)
+        if (finish_access(c) == 0)
             handle_exit(c); // the instruction had more parts
-    }
 }
 
 static struct landmark landmark(struct machine *m) {
@@ -272,6 +275,10 @@ enum machine_end machine_run(struct machine *m) {
         else
             run_cpu(c);
     }
+    // The access that ended the machine is finished too: the end has a state that can be compared, and a
+    // reset finds nothing pending.
+    if (m->current->access_pending && m->end != MACHINE_FAILED)
+        finish_access(m->current);
     output_flush_all();
     return m->end;
 }
