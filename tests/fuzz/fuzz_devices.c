@@ -207,6 +207,11 @@ static void ide_command(struct input *in) {
         out8(base + r, (uint8_t)take(in, 1));
     out8(base + 5, 0);
     out8(base + 7, what & 0x80 ? (uint8_t)take(in, 1) : common[(what >> 2) % sizeof(common)]);
+    if (what & 0x20) { // a table that is right
+        const uint32_t entries[4] = {DATA, 0x400, DATA + 0x1000,
+                                     0x80000000u | (uint32_t)take(in, 2)};
+        memcpy(host.machine.ram + TABLE, entries, sizeof(entries));
+    }
     if (what & 0x40) {
         uint16_t master = (uint16_t)((pci_config_read(1, 1, PCI_BASE_ADDRESS_4, 4) & ~3u) +
                                      (what & 1) * 8);
