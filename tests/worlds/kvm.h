@@ -85,15 +85,19 @@ static void load_code(struct machine *m, const char *start, const char *end) {
     memcpy(m->mem + CODE, start, end - start);
 }
 
-// Real mode at 0:CODE, stack below it.
-__attribute__((unused)) static void start16(struct machine *m, const char *start, const char *end) {
-    load_code(m, start, end);
+// Real mode at 0:CODE, stack below it; whatever is in memory.
+__attribute__((unused)) static void set_real_mode(int vcpu) {
     struct kvm_sregs s;
     struct kvm_regs r = {.rip = CODE, .rsp = CODE, .rflags = 2};
-    ioctl(m->vcpu, KVM_GET_SREGS, &s);
+    ioctl(vcpu, KVM_GET_SREGS, &s);
     s.cs.base = s.cs.selector = 0;
-    ioctl(m->vcpu, KVM_SET_SREGS, &s);
-    ioctl(m->vcpu, KVM_SET_REGS, &r);
+    ioctl(vcpu, KVM_SET_SREGS, &s);
+    ioctl(vcpu, KVM_SET_REGS, &r);
+}
+
+__attribute__((unused)) static void start16(struct machine *m, const char *start, const char *end) {
+    load_code(m, start, end);
+    set_real_mode(m->vcpu);
 }
 
 // 64-bit mode with the first GB identity-mapped in 2 MB pages, IDT at 0x9000 (empty).
