@@ -28,6 +28,7 @@ lint-format:
 
 lint-layers:
 	$(SAY) LINT "who may include what"
+	$(Q)tools/calls --check
 	$(Q)tools/lint layers $(ALL_C)
 
 lint-size:
