@@ -4,7 +4,8 @@ import re
 from harness import Boot, Failure, shell_test
 
 AREA = "Instruction clock"
-ONE, TWO, SELFTEST = Boot(), Boot(cpus=2), Boot(cmdline="vmm.selftest")
+# Machines of their own: the log of a shared one may have lost its first lines.
+ONE, TWO, SELFTEST = Boot(mem=192), Boot(cpus=2, mem=192), Boot(cmdline="vmm.selftest")
 SAME = re.compile(r"always the same hash$", re.MULTILINE)
 
 

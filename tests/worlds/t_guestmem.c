@@ -1,3 +1,4 @@
+/* linux: no */
 /* vtx: yes */
 /* libs: -pthread */
 // Guest memory follows the process's memory: taking pages away, fork() and clones, read-only slots,

@@ -1,3 +1,4 @@
+/* linux: no */
 /* vtx: yes */
 /* libs: -lpthread */
 // /dev/kvm: the KVM API. Same result under Linux with KVM (without an in-kernel interrupt controller).
