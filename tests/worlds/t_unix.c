@@ -1,4 +1,5 @@
-// AF_UNIX sockets. Same result under Linux.
+/* linux: no */
+// AF_UNIX sockets. Same result under Linux 6.1; later versions free cycles of sockets at other times.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <poll.h>
@@ -321,8 +322,6 @@ static void test_cycle(void) {
     send_fd(s[0], p[1]);
     close(p[1]);
     close2(s);
-    pair(SOCK_STREAM, t); // Linux looks for cycles only when some socket is released
-    close2(t);
     f.fd = p[0];
     CHECK_EQUAL("cycle of one is freed", poll(&f, 1, 10000), 1);
     CHECK_EQUAL("cycle of one: end of file", read(p[0], &c, 1), 0);
