@@ -9,11 +9,17 @@ INITRD_TEST  := $(BUILD)/initrd-test.cpio
 .PHONY: image
 image: $(BUILD)/chronovisor.iso ## the bootable image alone
 
+# Guests to try, in /guests of every image that has the hypervisor.
+GUEST_TREE := $(if $(filter vmm,$(PARTS)),$(BUILD)/guest-tree)
+$(BUILD)/guest-tree: $(GUEST_BINARIES)
+	@mkdir -p $@/guests
+	$(Q)cp $^ $@/guests && touch $@
+
 # Written anew only where the contents changed (folders named on the command line can hold anything).
-$(INITRD): FORCE $(USER_BINARIES) $(MACHINE_BINARY) $(ROOTFS_FILES)
+$(INITRD): FORCE $(USER_BINARIES) $(MACHINE_BINARY) $(GUEST_TREE) $(ROOTFS_FILES)
 	@mkdir -p $(@D)
 	$(Q)tools/deps image
-	$(Q)tools/initrd -o $@ $(addprefix --bin ,$(USER_BINARIES) $(MACHINE_BINARY)) $(addprefix --tree ,$(INITRD_EXTRA))
+	$(Q)tools/initrd -o $@ $(addprefix --bin ,$(USER_BINARIES) $(MACHINE_BINARY)) $(addprefix --tree ,$(GUEST_TREE) $(INITRD_EXTRA))
 
 # Takes the test programs that did build: one that does not must fail alone, not with all others.
 $(INITRD_TEST): FORCE $(USER_BINARIES) $(MACHINE_BINARY) $(ROOTFS_FILES)
