@@ -10,6 +10,7 @@
 #include "vmm/operate.h"
 #include "vmm/walk.h"
 #include "vmm/x86.h"
+#include "vmm/vcpu_parts.h"
 
 #define PAGE_MASK 4095ull
 #define MMIO_MAX  8 // bytes of kvm_run.mmio.data

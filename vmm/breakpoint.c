@@ -10,6 +10,7 @@
 #include "vmm/vendor.h"
 #include "vmm/watch.h"
 #include "vmm/x86.h"
+#include "vmm/vcpu_parts.h"
 
 #define INT3           0xcc
 #define CODE_PAGES_MAX 1024

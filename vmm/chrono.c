@@ -6,6 +6,7 @@
 #include "vmm/run.h"
 #include "vmm/watch.h"
 #include "vmm/x86.h"
+#include "vmm/vcpu_parts.h"
 
 #define ARITHMETIC_FLAGS 0x8d5ull // OF SF ZF AF PF CF
 #define RFLAGS_CF        1ull

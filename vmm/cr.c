@@ -7,6 +7,7 @@
 #include "vmm/skip.h"
 #include "vmm/vendor.h"
 #include "vmm/x86.h"
+#include "vmm/vcpu_parts.h"
 
 #define CR0_KNOWN                                                                              \
     (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | \

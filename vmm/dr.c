@@ -10,6 +10,7 @@
 #include "vmm/vendor.h"
 #include "vmm/spurious.h"
 #include "vmm/x86.h"
+#include "vmm/vcpu_parts.h"
 
 #define DEBUGGED (KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP)
 

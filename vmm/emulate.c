@@ -13,6 +13,7 @@
 #include "vmm/run.h"
 #include "vmm/x86.h"
 #include "vmm/xmm.h"
+#include "vmm/vcpu_parts.h"
 
 #define PAGE_MASK 4095ull
 #define RFLAGS_DF (1ull << 10)

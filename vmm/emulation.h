@@ -6,7 +6,7 @@
 #pragma once
 #include "vmm/decode.h"
 #include "vmm/operate.h"
-#include "vmm/vcpu.h"
+#include "vmm/vcpu_parts.h"
 
 // Results of the functions here; also negative errno values.
 enum { STEP_DONE, STEP_WAIT, STEP_FAULT }; // done; user space was asked; an exception was injected

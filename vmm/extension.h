@@ -15,11 +15,11 @@
 
 // chrono_run.control (set by user space, read at every KVM_RUN). KVM_RUN fails with EOPNOTSUPP for STOP_AT
 // and VTIME where the instruction clock is CHRONO_CLOCK_NONE, with EINVAL for MASK_IRQS without STOP_AT.
-#define CHRONO_STOP_AT    (1u << 0) // return with KVM_EXIT_CHRONO_STOP when count reaches stop_count
-#define CHRONO_MASK_IRQS  (1u << 1) // host interrupts stay masked until the run ends (needs STOP_AT)
-#define CHRONO_VTIME      (1u << 2) // the guest's TSC is vtime_base + count (else: host TSC + offset)
-#define CHRONO_TRAP_TSC   (1u << 3) // RDTSC(P) exit: answered with vtime_base + count by the kernel
-                                    // under CHRONO_VTIME, else KVM_EXIT_CHRONO_INSN
+#define CHRONO_STOP_AT   (1u << 0) // return with KVM_EXIT_CHRONO_STOP when count reaches stop_count
+#define CHRONO_MASK_IRQS (1u << 1) // host interrupts stay masked until the run ends (needs STOP_AT)
+#define CHRONO_VTIME     (1u << 2) // the guest's TSC is vtime_base + count (else: host TSC + offset)
+// RDTSC(P) exit: answered with vtime_base + count by the kernel under CHRONO_VTIME, else KVM_EXIT_CHRONO_INSN
+#define CHRONO_TRAP_TSC   (1u << 3)
 #define CHRONO_TRAP_RAND  (1u << 4) // RDRAND, RDSEED, RDPMC: KVM_EXIT_CHRONO_INSN
 #define CHRONO_TRAP_PAUSE (1u << 5) // every PAUSE: KVM_EXIT_CHRONO_INSN
 #define CHRONO_STEP       (1u << 6) // stop after exactly one instruction
@@ -29,14 +29,14 @@
 struct chrono_run {
     __u32 control;
     __u32 reserved;
-    __u64 stop_count;  // in: absolute count
-    __u64 vtime_base;  // in: V - count, in ticks
-    __u64 count;       // in and out: ticks that this vCPU has executed; the kernel adds
-    __u64 rip, rcx;    // out: at the exit, with count the landmark
-    __u64 exits;       // out: VM exits so far, any kind
+    __u64 stop_count; // in: absolute count
+    __u64 vtime_base; // in: V - count, in ticks
+    __u64 count;      // in and out: ticks that this vCPU has executed; the kernel adds
+    __u64 rip, rcx;   // out: at the exit, with count the landmark
+    __u64 exits;      // out: VM exits so far, any kind
     // out, with KVM_EXIT_CHRONO_INSN: which instruction; the answer of RDTSC, RDRAND, RDSEED, RDPMC goes
     // into `value` (and `carry` for RDRAND, RDSEED) before the next KVM_RUN, which completes it.
-    __u32 insn;        // CHRONO_INSN_*
+    __u32 insn; // CHRONO_INSN_*
     __u32 carry;
     __u64 value;
     // out, with KVM_EXIT_CHRONO_WATCH: before the access that touches a watched byte
@@ -62,10 +62,10 @@ struct chrono_run {
 
 enum { CHRONO_CLOCK_NONE, CHRONO_CLOCK_TSC, CHRONO_CLOCK_PMC };
 struct chrono_clock {
-    __u32 kind;         // CHRONO_CLOCK_*
-    __u32 exact;        // calibration proved it
-    __u64 tick_hz;      // ticks per second of guest execution, about; TSC kind: TSC frequency
-    char why[128];      // one sentence for the banner
+    __u32 kind;           // CHRONO_CLOCK_*
+    __u32 exact;          // calibration proved it
+    __u64 tick_hz;        // ticks per second of guest execution, about; TSC kind: TSC frequency
+    char why[128];        // one sentence for the banner
     __u64 fingerprint[4]; // implementation-defined results of this CPU
 };
 // On the /dev/kvm descriptor: the instruction clock in use.
@@ -74,12 +74,13 @@ struct chrono_clock {
 // Everything of a vCPU that the KVM API does not carry (facts that a checkpoint needs).
 struct chrono_vcpu_state {
     __u64 count;
-    __u64 pending_debug;     // VMCS pending debug exceptions
+    __u64 pending_debug; // VMCS pending debug exceptions
     __u64 pdpte[4];
     __u64 cr2, debugctl, xss, ia32_spec_ctrl;
-    __u32 activity;          // SDM vol. 3, "Guest Non-Register State": 0 active, 1 HLT, 2 shutdown, 3 wait-for-SIPI
-    __u32 interruptibility;  // STI, MOV SS, SMI, NMI blocking
-    __u32 vectoring_info;    // an event whose delivery was interrupted by an exit; 0: none
+    __u32
+        activity; // SDM vol. 3, "Guest Non-Register State": 0 active, 1 HLT, 2 shutdown, 3 wait-for-SIPI
+    __u32 interruptibility; // STI, MOV SS, SMI, NMI blocking
+    __u32 vectoring_info;   // an event whose delivery was interrupted by an exit; 0: none
     __u32 vectoring_error, vectoring_length;
     __u32 pending_completion; // a port or MMIO access still has to be completed by KVM_RUN
     __u64 reserved[8];
@@ -94,9 +95,9 @@ struct chrono_vcpu_state {
 // On a VM descriptor inherited over fork(), in the child: makes a VM of the child's own with the same
 // slots (same addresses, now the child's copy-on-write memory), watches and vCPUs with complete state.
 struct chrono_clone {
-    __s32 vm_fd;                 // out
-    __u32 vcpu_count;            // in: size of vcpu_fds; out: number of vCPUs
-    __s32 vcpu_fds[64];          // out, by vCPU id order of creation
+    __s32 vm_fd;        // out
+    __u32 vcpu_count;   // in: size of vcpu_fds; out: number of vCPUs
+    __s32 vcpu_fds[64]; // out, by vCPU id order of creation
 };
 #define CHRONO_CLONE _IOWR(CHRONO_IO, 4, struct chrono_clone)
 

@@ -11,6 +11,7 @@
 #include "mm/pte.h"
 #include "vmm/emulation.h"
 #include "vmm/stage2.h"
+#include "vmm/vcpu_parts.h"
 
 #define MAX_LENGTH 15
 #define LEVELS     4

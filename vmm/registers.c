@@ -8,6 +8,7 @@
 #include "vmm/msr.h"
 #include "vmm/run.h"
 #include "vmm/x86.h"
+#include "vmm/vcpu_parts.h"
 
 void registers_get(const struct vcpu *v, struct kvm_regs *r) {
     const uint64_t *g = v->gpr;

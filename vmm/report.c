@@ -9,6 +9,7 @@
 #include "sched/world.h"
 #include "vmm/run.h"
 #include "vmm/x86.h"
+#include "vmm/vcpu_parts.h"
 
 static void report_registers(struct vcpu *v) {
     static const char *const names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",

@@ -20,6 +20,7 @@
 #include "vmm/wake.h"
 #include "vmm/watch.h"
 #include "vmm/x86.h"
+#include "vmm/vcpu_parts.h"
 
 #define STOPPED 0 // results of the steps: back to user space, kvm_run is filled in
 #define GO_ON   1

@@ -2,6 +2,7 @@
 #pragma once
 #include "vmm/clock.h"
 #include "vmm/x86.h"
+#include "vmm/vcpu_parts.h"
 
 // The rarer part of it; before: where RIP was.
 void vcpu_skip_slow(struct vcpu *v, uint64_t before);

@@ -6,9 +6,9 @@
 #include "mm/uaccess.h"
 #include "vmm/stage2.h"
 
-#define FLAGS_KNOWN (KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY)
+#define FLAGS_KNOWN    (KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY)
 #define SLOT_PAGES_MAX ((1ull << 31) - 1) // KVM's limit
-#define GPA_END (1ull << 48)              // a walk of four levels
+#define GPA_END        (1ull << 48)       // a walk of four levels
 
 static struct memory_slot *slot_by_id(const struct vm *vm, uint32_t id) {
     for (unsigned i = 0; i < vm->slot_count; i++)
@@ -190,8 +190,9 @@ static int get_dirty_locked(struct vm *vm, const struct kvm_dirty_log *log) {
     stage2_collect_dirty(vm->stage2, s, s->dirty);
     // Bits are set at any time: each word is taken once, and put back if it does not arrive.
     for (uint64_t i = 0; i < bitmap_words(s->size); i++) {
-        uint64_t word = vm->manual_dirty_log ? READ_ONCE(s->dirty[i])
-                                             : __atomic_exchange_n(&s->dirty[i], 0, __ATOMIC_RELAXED);
+        uint64_t word = vm->manual_dirty_log
+                            ? READ_ONCE(s->dirty[i])
+                            : __atomic_exchange_n(&s->dirty[i], 0, __ATOMIC_RELAXED);
         if (put_user(word, (uint64_t __user *)log->dirty_bitmap + i)) {
             __atomic_fetch_or(&s->dirty[i], word, __ATOMIC_RELAXED);
             return -EFAULT;
@@ -214,7 +215,8 @@ static int clear_dirty_locked(struct vm *vm, const struct kvm_clear_dirty_log *l
     if (!s || !s->dirty)
         return -ENOENT;
     uint64_t pages = s->size >> PAGE_SHIFT;
-    if ((log->first_page & 63) || log->first_page > pages || log->num_pages > pages - log->first_page ||
+    if ((log->first_page & 63) || log->first_page > pages ||
+        log->num_pages > pages - log->first_page ||
         (log->num_pages < pages - log->first_page && (log->num_pages & 63)))
         return -EINVAL;
     uint64_t *words = s->dirty + log->first_page / 64;
@@ -222,7 +224,9 @@ static int clear_dirty_locked(struct vm *vm, const struct kvm_clear_dirty_log *l
         uint64_t clear;
         if (get_user(clear, (uint64_t __user *)log->dirty_bitmap + i))
             return -EFAULT;
-        __atomic_fetch_and(&words[i], ~clear, __ATOMIC_RELAXED); // pages that are written again show up in the next collection
+        __atomic_fetch_and(
+            &words[i], ~clear,
+            __ATOMIC_RELAXED); // pages that are written again show up in the next collection
     }
     return 0;
 }

@@ -4,6 +4,7 @@
 // processors set it again. Without: entries of a logged slot are read-only until a write faults, which
 // marks the page; collecting takes write permission away again. In both cases a logged slot is mapped by
 // 4 KB entries only: all of it is unmapped when logging starts.
+#include "vmm/vendor.h"
 #include "vmm/slots.h"
 #include "vmm/stage2_table.h"
 

@@ -21,7 +21,7 @@ struct stage2 {
     // The last-level table that the last walk for a write ended in, whose path allows writing: covers
     // gpa >> 21 == near_index. Forgotten when a table goes or protection comes.
     uint64_t near_index, *near;
-    unsigned top_end;        // entries of the root from here on were never used
+    unsigned top_end; // entries of the root from here on were never used
     struct memory_slot *recent;
 };
 

@@ -10,6 +10,7 @@
 #include "vmm/operate.h"
 #include "vmm/segment.h"
 #include "vmm/x86.h"
+#include "vmm/vcpu_parts.h"
 
 #define RFLAGS_NT (1ull << 14)
 #define DR7_LOCAL 0x155ull // L0..L3 and LE

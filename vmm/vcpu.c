@@ -1,5 +1,5 @@
 // A vCPU: creation, reset state, what exit handlers do to its registers.
-#include "vmm/vcpu.h"
+#include "vmm/vcpu_parts.h"
 #include "cpu/fpu.h"
 #include "cpu/smp.h"
 #include "cpu/x86.h"

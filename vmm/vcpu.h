@@ -14,44 +14,56 @@ struct file;
 struct stage2;
 struct vmm_vendor;
 
-#define VM_MAX_VCPUS 64
-#define VM_MAX_SLOTS 64
+#define VM_MAX_VCPUS  64
+#define VM_MAX_SLOTS  64
 #define VM_MAX_LIFTED 8
 
 // Hardware numbering: instruction encodings index vcpu->gpr with it.
-enum { GPR_RAX, GPR_RCX, GPR_RDX, GPR_RBX, GPR_RSP, GPR_RBP, GPR_RSI, GPR_RDI, GPR_R8, GPR_R15 = 15 };
+enum {
+    GPR_RAX,
+    GPR_RCX,
+    GPR_RDX,
+    GPR_RBX,
+    GPR_RSP,
+    GPR_RBP,
+    GPR_RSI,
+    GPR_RDI,
+    GPR_R8,
+    GPR_R15 = 15
+};
 enum { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDTR, SEG_TR, SEG_COUNT };
 
 // Parts of the register state that the hardware keeps for itself while the guest runs. The vendor
 // reads a part on demand (vcpu_sync) and writes back the dirty ones before the next entry.
 enum {
-    PART_RIP = 1u << 0,    // rip
-    PART_RSP = 1u << 1,    // gpr[GPR_RSP]
+    PART_RIP = 1u << 0, // rip
+    PART_RSP = 1u << 1, // gpr[GPR_RSP]
     PART_RFLAGS = 1u << 2,
-    PART_CR = 1u << 3,     // cr0, cr3, cr4, efer, pdpte
+    PART_CR = 1u << 3,       // cr0, cr3, cr4, efer, pdpte
     PART_SEGMENTS = 1u << 4, // all eight and GDTR, IDTR
-    PART_SYSMSR = 1u << 5, // sysenter, star.. where the hardware holds them, DEBUGCTL
-    PART_DEBUG = 1u << 6,  // dr7
+    PART_SYSMSR = 1u << 5,   // sysenter, star.. where the hardware holds them, DEBUGCTL
+    PART_DEBUG = 1u << 6,    // dr7
     PART_BLOCKING = 1u << 7, // interruptibility
-    PART_MODE = 1u << 8,   // mode: only read; who changes segments changes those
+    PART_MODE = 1u << 8,     // mode: only read; who changes segments changes those
     PART_ACTIVITY = 1u << 9, // activity, pending debug exceptions
     PART_PAT = 1u << 10,
     PART_ALL = (1u << 11) - 1,
-    PART_EAGER = PART_RIP | PART_RFLAGS | PART_BLOCKING, // current after every exit: nearly all need them
+    PART_EAGER = PART_RIP | PART_RFLAGS |
+                 PART_BLOCKING, // current after every exit: nearly all need them
 };
 
 struct vcpu {
-    struct vm *vm;          // (I)
-    unsigned id;            // (I) as given to KVM_CREATE_VCPU
-    struct mutex lock;      // taken by every ioctl of the vCPU
-    void *arch;             // (I) the vendor's: VMCS and the like
-    int hw_cpu;             // (V) processor whose hardware holds its state, -1: none
+    struct vm *vm;     // (I)
+    unsigned id;       // (I) as given to KVM_CREATE_VCPU
+    struct mutex lock; // taken by every ioctl of the vCPU
+    void *arch;        // (I) the vendor's: VMCS and the like
+    int hw_cpu;        // (V) processor whose hardware holds its state, -1: none
 
     // (V) Guest registers; a field is current when its part is not in ->stale.
-    uint64_t gpr[16];       // always current but for RSP
+    uint64_t gpr[16]; // always current but for RSP
     uint64_t rip, rflags;
     uint64_t cr0, cr2, cr3, cr4, cr8, efer, pdpte[4], xcr0;
-    uint64_t dr[4], dr6, dr7; // always current: MOV DR and #DB exit
+    uint64_t dr[4], dr6, dr7;  // always current: MOV DR and #DB exit
     uint64_t hw_dr[4], hw_dr7; // what the processor gets: these, or the debugger's
     // What the guest may do (vcpu_features_changed()): CR4 bits that CPUID allows, those of them that
     // change without an exit, and the XCR0 that must be loaded while it runs; 0: the host's will do.
@@ -59,19 +71,20 @@ struct vcpu {
     bool has_rdrand, has_rdseed, traps_rand; // by CPUID; one of them must not work
     struct kvm_segment seg[SEG_COUNT];
     struct kvm_dtable gdt, idt;
-    struct {                // what exits ask for most; only by vcpu_cpl(), vcpu_code_size(), vcpu_cr3()
+    struct { // what exits ask for most; only by vcpu_cpl(), vcpu_code_size(), vcpu_cr3()
         bool lma, cs_l, cs_db;
         uint8_t cpl;
         uint64_t cr3;
     } mode;
     struct {
         uint64_t sysenter_cs, sysenter_esp, sysenter_eip, star, lstar, cstar, fmask, kernel_gs_base;
-        uint64_t tsc_aux, pat, debugctl, xss, misc_enable, apic_base, mtrr_def_type, mtrr_fixed[11], mtrr_var[16], tsc_adjust;
+        uint64_t tsc_aux, pat, debugctl, xss, misc_enable, apic_base, mtrr_def_type, mtrr_fixed[11],
+            mtrr_var[16], tsc_adjust;
     } msr;
     uint32_t interruptibility, activity;
     uint64_t pending_debug;
-    uint32_t stale, dirty;  // PART_* to be read from / written to the hardware
-    void *fpu;              // (I) XSAVE area of the guest
+    uint32_t stale, dirty; // PART_* to be read from / written to the hardware
+    void *fpu;             // (I) XSAVE area of the guest
 
     // (V) Events to be delivered at the next entry (KVM_INTERRUPT, KVM_NMI, re-injection, faults).
     struct {
@@ -85,11 +98,12 @@ struct vcpu {
         bool exception_has_error, interrupt_soft;
         uint8_t exception_vector, interrupt_vector;
         uint32_t exception_error;
-        uint8_t soft_length;  // instruction length of a soft interrupt or exception being re-injected
+        uint8_t
+            soft_length; // instruction length of a soft interrupt or exception being re-injected
     } event;
-    uint32_t intercepts;    // (V) INTERCEPT_* of the next entry
-    uint64_t ticks;         // (V) how long it may last; 0: not determined yet
-    union {                 // what keeps the next entry from being a plain one (run.c)
+    uint32_t intercepts; // (V) INTERCEPT_* of the next entry
+    uint64_t ticks;      // (V) how long it may last; 0: not determined yet
+    union {              // what keeps the next entry from being a plain one (run.c)
         struct {
             bool attention; // (A) everything must be looked at first
             bool unloaded;  // (V) the hardware of this processor does not have it, or not its MSRs
@@ -97,32 +111,34 @@ struct vcpu {
         };
         uint32_t gate;
     };
-    bool skipped;           // (V) vcpu_skip() was called
+    bool skipped; // (V) vcpu_skip() was called
 
-    struct kvm_run *run;    // (I) shared with user space, in the direct map; it may change at any time
-    void *pio_data;         // (I) the same: data of port accesses, one page
+    struct kvm_run *run; // (I) shared with user space, in the direct map; it may change at any time
+    void *pio_data;      // (I) the same: data of port accesses, one page
     struct chrono_run *chrono; // (I) the same
-    uint64_t count;         // (V) the instruction clock of this vCPU
-    int64_t tsc_offset;     // (V) without CHRONO_VTIME: guest TSC - host TSC
-    uint32_t mp_state;      // (V) KVM_MP_STATE_*
+    uint64_t count;            // (V) the instruction clock of this vCPU
+    int64_t tsc_offset;        // (V) without CHRONO_VTIME: guest TSC - host TSC
+    uint32_t mp_state;         // (V) KVM_MP_STATE_*
     struct kvm_guest_debug guest_debug;
     struct kvm_cpuid_entry2 *cpuid; // (V) as set by KVM_SET_CPUID2
     unsigned cpuid_count;
-    int (*complete)(struct vcpu *v); // (V) finishes what user space was asked for, at the next KVM_RUN
-    uint64_t complete_rip;  // (V) where the instruction is that ->complete finishes
-    struct {                // (V) what ->complete of a port, MSR or CHRONO_INSN exit needs
+    int (*complete)(
+        struct vcpu *v);   // (V) finishes what user space was asked for, at the next KVM_RUN
+    uint64_t complete_rip; // (V) where the instruction is that ->complete finishes
+    struct {               // (V) what ->complete of a port, MSR or CHRONO_INSN exit needs
         uint8_t length, size, gpr, insn;
         bool in;
     } pending;
-    struct emulation *emulation;     // (V) instruction in progress for multi-part MMIO and string I/O
-    struct wake_source *wake; // (V) CHRONO_SET_WAKE_FD (wake.c)
-    uint64_t device_page, device_changes; // (V) last byte of a page without memory, and slot_changes then
-    bool step_over;         // (V) a watched page is open to it for one instruction (watch.c)
-    bool wake_requested;    // (A) makes KVM_RUN return -EINTR
-    uint64_t signal_mask;   // (V) KVM_SET_SIGNAL_MASK, when has_signal_mask
+    struct emulation *emulation; // (V) instruction in progress for multi-part MMIO and string I/O
+    struct wake_source *wake;    // (V) CHRONO_SET_WAKE_FD (wake.c)
+    uint64_t device_page,
+        device_changes;   // (V) last byte of a page without memory, and slot_changes then
+    bool step_over;       // (V) a watched page is open to it for one instruction (watch.c)
+    bool wake_requested;  // (A) makes KVM_RUN return -EINTR
+    uint64_t signal_mask; // (V) KVM_SET_SIGNAL_MASK, when has_signal_mask
     bool has_signal_mask;
     struct chrono_costs costs;
-    struct recent_exit {    // ring of the last exits, for reports
+    struct recent_exit { // ring of the last exits, for reports
         uint8_t kind;
         uint64_t rip, count, qualification;
     } recent[32];
@@ -130,28 +146,31 @@ struct vcpu {
 };
 
 struct memory_slot {
-    uint32_t id, flags;     // KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY
+    uint32_t id, flags;      // KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY
     uint64_t gpa, size, hva; // bytes, page aligned
-    uint64_t *dirty;        // bitmap while logged
+    uint64_t *dirty;         // bitmap while logged
 };
 
 struct vm {
-    uint32_t refs;          // (A) the VM file and each vCPU file
-    struct space *space;    // (I) of the process that created it (space_keep); guest memory is its memory
-    struct mutex lock;      // slots, vCPU list, filters, watches
+    uint32_t refs; // (A) the VM file and each vCPU file
+    struct space
+        *space; // (I) of the process that created it (space_keep); guest memory is its memory
+    struct mutex lock;                       // slots, vCPU list, filters, watches
     struct memory_slot *slots[VM_MAX_SLOTS]; // (M) and the stage2's lock; sorted by gpa
     unsigned slot_count;
-    uint64_t slot_changes;  // (A) grows with every change of them
-    struct stage2 *stage2;  // (I) second-level page tables (vmm/stage2.h)
-    paddr_t root;           // (I) of these tables, for the vendor; set by stage2_create()
+    uint64_t slot_changes; // (A) grows with every change of them
+    struct stage2 *stage2; // (I) second-level page tables (vmm/stage2.h)
+    paddr_t root;          // (I) of these tables, for the vendor; set by stage2_create()
     struct space_notifier notifier;
     struct vcpu *vcpus[VM_MAX_VCPUS]; // (M) by order of creation
     unsigned vcpu_count;
     struct list_node watches, breakpoints; // (M) and the stage2's lock, as all of the debugger's
-    bool debugged;             // there are watches or breakpoints
-    uint64_t lifted[VM_MAX_LIFTED]; // (the stage2's lock) pages whose watches and breakpoints do not count for now
+    bool debugged;                         // there are watches or breakpoints
+    uint64_t lifted
+        [VM_MAX_LIFTED]; // (the stage2's lock) pages whose watches and breakpoints do not count for now
     unsigned lifted_count;
-    struct msr_filter *msr_filter; // (M) replaced as a whole, with every vCPU's lock held (msr_filter.c)
+    struct msr_filter
+        *msr_filter; // (M) replaced as a whole, with every vCPU's lock held (msr_filter.c)
     uint32_t user_msr_reasons; // KVM_CAP_X86_USER_SPACE_MSR
     bool exception_payload;    // KVM_CAP_EXCEPTION_PAYLOAD
     bool triple_fault_event;   // KVM_CAP_X86_TRIPLE_FAULT_EVENT
@@ -162,10 +181,7 @@ struct vm {
 // The vendor in use, or NULL when this machine has no usable virtualization (then /dev/kvm is absent).
 extern const struct vmm_vendor *vmm_vendor;
 
-// Makes the parts current: reads those that are stale. Lock held, within KVM_RUN. (What is stale is on
-// this processor: when the world leaves it, everything is read first.)
-static inline void vcpu_sync(struct vcpu *v, uint32_t parts);
-// The same from outside of KVM_RUN (ioctls): fetches them from whatever processor has them. May wait.
+// vcpu_sync() (vcpu_parts.h) for callers outside of KVM_RUN (ioctls): fetches them from whatever processor has them. May wait.
 void vcpu_fetch(struct vcpu *v, uint32_t parts);
 // Loads the vCPU on this processor, wherever it was, and turns interrupts off; they stay off.
 void vcpu_bring_here(struct vcpu *v);
@@ -189,37 +205,8 @@ int vm_read(struct vm *vm, uint64_t gpa, void *buf, size_t n);
 int vm_write(struct vm *vm, uint64_t gpa, const void *buf, size_t n);
 // The guest's own page tables: gva to gpa for an access (ACCESS_*), user: at CPL 3. 0, or 1 with *error
 // the page-fault error code to inject. Sets accessed and dirty bits as hardware does.
-int vcpu_translate(struct vcpu *v, uint64_t gva, unsigned access, bool user, uint64_t *gpa, uint32_t *error);
+int vcpu_translate(struct vcpu *v, uint64_t gva, unsigned access, bool user, uint64_t *gpa,
+                   uint32_t *error);
 // Stops this VM with a full report: decoded reason, qualification, registers, instruction bytes, last
 // exits; in the log and as KVM_EXIT_INTERNAL_ERROR for user space. Returns what KVM_RUN returns.
 int vcpu_report_unknown(struct vcpu *v, const struct vm_exit *e);
-
-#include "vmm/vendor.h"
-static inline void vcpu_sync(struct vcpu *v, uint32_t parts) {
-    if (v->stale & parts)
-        vmm_vendor->sync(v, parts);
-}
-// The privilege level the guest runs at (VMX: the DPL of SS).
-static inline unsigned vcpu_cpl(struct vcpu *v) {
-    if (!(v->stale & PART_SEGMENTS))
-        return v->seg[SEG_SS].dpl;
-    vcpu_sync(v, PART_MODE);
-    return v->mode.cpl;
-}
-// Default address size of its code in bytes: 2, 4, or 8 in 64-bit mode.
-static inline unsigned vcpu_code_size(struct vcpu *v) {
-    if (v->stale & (PART_SEGMENTS | PART_CR))
-        vcpu_sync(v, PART_MODE);
-    bool lma = v->stale & PART_CR ? v->mode.lma : v->efer >> 10 & 1; // EFER.LMA
-    const struct kvm_segment *cs = &v->seg[SEG_CS];
-    if (v->stale & PART_SEGMENTS)
-        return lma && v->mode.cs_l ? 8 : v->mode.cs_db ? 4 : 2;
-    return lma && cs->l ? 8 : cs->db ? 4 : 2;
-}
-// CR3, without PART_CR.
-static inline uint64_t vcpu_cr3(struct vcpu *v) {
-    if (!(v->stale & PART_CR))
-        return v->cr3;
-    vcpu_sync(v, PART_MODE);
-    return v->mode.cr3;
-}

@@ -6,11 +6,11 @@
 
 // Optional abilities, asked for by number so that nobody tests the vendor.
 enum vmm_ability {
-    ABILITY_STEP,          // monitor trap flag works (probed, not believed)
-    ABILITY_COUNT_STOP,    // preemption timer
-    ABILITY_EXECUTE_ONLY,  // second-level entries may allow only execution
-    ABILITY_DIRTY_BITS,    // second-level accessed and dirty bits
-    ABILITY_DIRTY_LOG,     // page-modification log
+    ABILITY_STEP,         // monitor trap flag works (probed, not believed)
+    ABILITY_COUNT_STOP,   // preemption timer
+    ABILITY_EXECUTE_ONLY, // second-level entries may allow only execution
+    ABILITY_DIRTY_BITS,   // second-level accessed and dirty bits
+    ABILITY_DIRTY_LOG,    // page-modification log
     ABILITY_VPID,
     ABILITY_TSC_SCALING,
     ABILITY_1G_PAGES,
@@ -45,7 +45,7 @@ struct stage2_format {
 };
 
 struct vmm_vendor {
-    const char *name;                    // "VT-x"
+    const char *name; // "VT-x"
     const struct stage2_format *stage2;
     // Boot: looks at the processor, negotiates controls, logs every missing mandatory feature by name.
     // 0, or -ENODEV.
@@ -55,12 +55,12 @@ struct vmm_vendor {
     void (*cpu_disable)(void);
     bool (*has)(enum vmm_ability ability);
 
-    int (*vcpu_init)(struct vcpu *v);    // allocates ->arch with reset state. 0, -ENOMEM
+    int (*vcpu_init)(struct vcpu *v); // allocates ->arch with reset state. 0, -ENOMEM
     void (*vcpu_free)(struct vcpu *v);
-    void (*vcpu_load)(struct vcpu *v);   // (L) makes it current here; no other processor may hold it
+    void (*vcpu_load)(struct vcpu *v); // (L) makes it current here; no other processor may hold it
     void (*vcpu_unload)(struct vcpu *v); // takes it from whatever processor holds it; waits, so
                                          // interrupts on and no spin lock held
-    void (*vcpu_put)(struct vcpu *v);    // (L) the world goes elsewhere: the host's own MSRs are back
+    void (*vcpu_put)(struct vcpu *v); // (L) the world goes elsewhere: the host's own MSRs are back
     void (*sync)(struct vcpu *v, uint32_t parts); // (L) hardware → v's fields, for stale parts
 
     // (L) Events of v->event that can be delivered now are put into the entry; writes dirty parts, applies

@@ -4,7 +4,7 @@
 #include "mm/pte.h"
 #include "vmm/cpuid.h"
 #include "vmm/guest_memory.h"
-#include "vmm/vcpu.h"
+#include "vmm/vcpu_parts.h"
 #include "vmm/walk.h"
 #include "vmm/x86.h"
 

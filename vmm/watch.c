@@ -9,6 +9,7 @@
 #include "vmm/stage2_table.h"
 #include "vmm/vendor.h"
 #include "vmm/x86.h"
+#include "vmm/vcpu_parts.h"
 
 #define WATCHES_MAX 256
 #define WALK_SIZE   8  // bytes of a page-table entry

@@ -21,7 +21,7 @@
 struct action {
     irq_handler handler;
     void *arg;
-    char name[16]; // a copy: the driver's may be short-lived
+    char name[16];       // a copy: the driver's may be short-lived
     struct action *next; // shares the vector
 };
 

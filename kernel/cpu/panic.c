@@ -149,8 +149,7 @@ static void report(struct report *r, const struct trap_frame *f) {
     report_log(r);
     if (r->line == to_screen)
         r->row = MAX(r->row, PANIC_SCREEN_ROWS - 1u);
-    report_line(
-        r, "Please send this report; line 1 names the build. Power off when you like.");
+    report_line(r, "Please send this report; line 1 names the build. Power off when you like.");
 }
 
 static noreturn void halt(void) {

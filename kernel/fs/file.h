@@ -51,7 +51,7 @@ struct file_ops {
 
 struct file {
     uint32_t refs;
-    uint32_t flags; // O_* as opened, later changed by F_SETFL
+    uint32_t flags;        // O_* as opened, later changed by F_SETFL
     bool writes, executes; // counted in inode->writers
     uint64_t pos;
     struct mutex pos_lock;

@@ -73,9 +73,9 @@ struct inode {
     struct list_node sb_node, hash; // inode_list_lock
     bool evicting;                  // inode_list_lock
     struct inode_locks *locks;      // record locks and flock (fs/lock.c); allocated once
-    int writers;                    // atomic: open for writing (> 0) or executed (< 0), regular files
-    void *fifo, *socket;            // ipc's
-    void *data;                     // the file system's
+    int writers;         // atomic: open for writing (> 0) or executed (< 0), regular files
+    void *fifo, *socket; // ipc's
+    void *data;          // the file system's
 };
 
 // A name in the tree, cached. All fields but refs are covered by dentry_lock (fs/dentry.c); ->inode

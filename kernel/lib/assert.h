@@ -7,14 +7,14 @@
 // stops the other processors, halts. (cpu/panic.c)
 noreturn void panic(const char *fmt, ...) printf_like(1, 2);
 
-#define ASSERT(cond)                                                                               \
-    do {                                                                                           \
-        if (unlikely(!(cond)))                                                                     \
-            panic("%s:%d: %s: assertion failed: %s", __FILE__, __LINE__, __func__, #cond);         \
+#define ASSERT(cond)                                                                       \
+    do {                                                                                   \
+        if (unlikely(!(cond)))                                                             \
+            panic("%s:%d: %s: assertion failed: %s", __FILE__, __LINE__, __func__, #cond); \
     } while (0)
-#define ASSERTF(cond, fmt, ...)                                                                    \
-    do {                                                                                           \
-        if (unlikely(!(cond)))                                                                     \
-            panic("%s:%d: %s: assertion failed: %s: " fmt, __FILE__, __LINE__, __func__, #cond,    \
-                  ##__VA_ARGS__);                                                                  \
+#define ASSERTF(cond, fmt, ...)                                                                 \
+    do {                                                                                        \
+        if (unlikely(!(cond)))                                                                  \
+            panic("%s:%d: %s: assertion failed: %s: " fmt, __FILE__, __LINE__, __func__, #cond, \
+                  ##__VA_ARGS__);                                                               \
     } while (0)

@@ -8,6 +8,6 @@
 #define ERESTARTNOHAND 514 // a signal came: restart only when there was no handler, else EINTR
 
 // A pointer result that may carry an error, as in Linux: the last page of the address space.
-#define ERR_PTR(e)    ((void *)(long)(e))
-#define PTR_ERR(p)    ((long)(p))
-#define IS_ERR(p)     ((unsigned long)(p) >= (unsigned long)-4095L)
+#define ERR_PTR(e) ((void *)(long)(e))
+#define PTR_ERR(p) ((long)(p))
+#define IS_ERR(p)  ((unsigned long)(p) >= (unsigned long)-4095L)

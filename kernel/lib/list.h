@@ -7,12 +7,19 @@ struct list_node {
     struct list_node *next, *prev;
 };
 
-#define LIST_INIT(name) {&(name), &(name)}
+#define LIST_INIT(name) \
+    { &(name), &(name) }
 
-static inline void list_init(struct list_node *n) { n->next = n->prev = n; }
-static inline bool list_empty(const struct list_node *head) { return head->next == head; }
+static inline void list_init(struct list_node *n) {
+    n->next = n->prev = n;
+}
+static inline bool list_empty(const struct list_node *head) {
+    return head->next == head;
+}
 // True when `n` was initialised and is on no list.
-static inline bool list_unlinked(const struct list_node *n) { return n->next == n; }
+static inline bool list_unlinked(const struct list_node *n) {
+    return n->next == n;
+}
 
 static inline void list_insert_after(struct list_node *at, struct list_node *n) {
     n->prev = at;
@@ -33,14 +40,14 @@ static inline void list_remove(struct list_node *n) {
     list_init(n);
 }
 #define list_entry(ptr, type, member) container_of(ptr, type, member)
-#define list_first(head, type, member)                                                             \
+#define list_first(head, type, member) \
     (list_empty(head) ? NULL : container_of((head)->next, type, member))
-#define list_for_each(var, head, member)                                                           \
-    for (var = container_of((head)->next, __typeof__(*var), member); &var->member != (head);       \
+#define list_for_each(var, head, member)                                                     \
+    for (var = container_of((head)->next, __typeof__(*var), member); &var->member != (head); \
          var = container_of(var->member.next, __typeof__(*var), member))
 // The loop body may remove `var` from the list.
-#define list_for_each_safe(var, tmp, head, member)                                                 \
-    for (var = container_of((head)->next, __typeof__(*var), member),                               \
-        tmp = container_of(var->member.next, __typeof__(*var), member);                            \
-         &var->member != (head);                                                                   \
+#define list_for_each_safe(var, tmp, head, member)                      \
+    for (var = container_of((head)->next, __typeof__(*var), member),    \
+        tmp = container_of(var->member.next, __typeof__(*var), member); \
+         &var->member != (head);                                        \
          var = tmp, tmp = container_of(tmp->member.next, __typeof__(*tmp), member))

@@ -4,7 +4,14 @@
 #pragma once
 #include "lib/list.h"
 
-enum log_level { LOG_ALWAYS = 0, LOG_ERROR = 3, LOG_WARNING = 4, LOG_NOTICE = 5, LOG_INFO = 6, LOG_DEBUG = 7 };
+enum log_level {
+    LOG_ALWAYS = 0,
+    LOG_ERROR = 3,
+    LOG_WARNING = 4,
+    LOG_NOTICE = 5,
+    LOG_INFO = 6,
+    LOG_DEBUG = 7
+};
 
 // Appends one line (no newline at the end), prefixed by time. By convention it starts with the
 // area: log_printf(LOG_WARNING, "ide: hda: DMA timed out, falling back to PIO").

@@ -55,8 +55,8 @@ struct space_notifier {
 
 #define LEFT_TABLES 16
 struct space {
-    uint32_t refs;   // users: as long as there are any, regions and pages exist
-    uint32_t keeps;  // of the structure alone; all users together count as one
+    uint32_t refs;     // users: as long as there are any, regions and pages exist
+    uint32_t keeps;    // of the structure alone; all users together count as one
     struct mutex lock; // regions, brk, sizes
     struct tree regions;
     paddr_t root; // PML4
@@ -113,10 +113,11 @@ int space_get_frame(struct space *s, uint64_t addr, unsigned access, struct fram
 // What the page tables hold now for an address. Entries are as in mm/pte.h for 4 KB pages; 0: nothing
 // that may be touched.
 struct space_view {
-    uint64_t entry;          // of the page at addr, with PTE_WRITE only if all levels allow writing
-    uint64_t size;           // of the mapping: PAGE_SIZE or LARGE_PAGE_SIZE
-    const uint64_t *entries; // in the table of this one entry (NULL: 2 MB page): neighbours may be read
-    uint64_t mask;           // to be applied to these
+    uint64_t entry; // of the page at addr, with PTE_WRITE only if all levels allow writing
+    uint64_t size;  // of the mapping: PAGE_SIZE or LARGE_PAGE_SIZE
+    const uint64_t
+        *entries;  // in the table of this one entry (NULL: 2 MB page): neighbours may be read
+    uint64_t mask; // to be applied to these
 };
 // Looks without faulting anything in and without taking references. True: there is a page. addr below
 // USER_END, s in use. tables_lock (mm/rmap.h) held; the view and its frames are good until it is let

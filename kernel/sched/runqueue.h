@@ -4,15 +4,15 @@
 #include "sync/spinlock.h"
 
 struct runqueue {
-    struct spinlock lock;    // held across the switch, so a world seen off its queue is off its stack
-    struct tree queue;       // runnable worlds except the running one, by vruntime
-    unsigned count;          // worlds in `queue`
-    uint64_t weight;         // sum of their weights
-    uint64_t min_vruntime;   // never goes back; where newcomers start
-    uint64_t slice_end;      // monotonic ns; UINT64_MAX while idle
-    uint64_t last_tick;      // monotonic ns of the last timer interrupt
-    uint64_t armed;          // what clock_arm() was last given
-    struct world *dead;      // left by world_exit(), freed after the switch
+    struct spinlock lock;  // held across the switch, so a world seen off its queue is off its stack
+    struct tree queue;     // runnable worlds except the running one, by vruntime
+    unsigned count;        // worlds in `queue`
+    uint64_t weight;       // sum of their weights
+    uint64_t min_vruntime; // never goes back; where newcomers start
+    uint64_t slice_end;    // monotonic ns; UINT64_MAX while idle
+    uint64_t last_tick;    // monotonic ns of the last timer interrupt
+    uint64_t armed;        // what clock_arm() was last given
+    struct world *dead;    // left by world_exit(), freed after the switch
     struct cpu *cpu;
 };
 

@@ -4,7 +4,7 @@
 
 struct timer {
     struct tree_node node;
-    uint64_t deadline; // monotonic ns
+    uint64_t deadline;           // monotonic ns
     void (*fn)(struct timer *t); // interrupt context, interrupts off, no lock held; may re-arm t
     void *arg;
     int cpu; // on whose tree, -1: not armed

@@ -11,41 +11,41 @@
 struct process;
 
 enum world_state {
-    WORLD_RUNNABLE, // on a run queue, or running
-    WORLD_WAITING,  // for a wake-up only
+    WORLD_RUNNABLE,              // on a run queue, or running
+    WORLD_WAITING,               // for a wake-up only
     WORLD_WAITING_INTERRUPTIBLE, // for a wake-up or a signal
-    WORLD_STOPPED,  // by SIGSTOP and the like, until SIGCONT or SIGKILL
-    WORLD_DEAD,     // never runs again
+    WORLD_STOPPED,               // by SIGSTOP and the like, until SIGCONT or SIGKILL
+    WORLD_DEAD,                  // never runs again
 };
 
 struct world {
     int tid;
     char name[16];
-    enum world_state state;   // covered by the run queue's lock of ->cpu
-    unsigned cpu;             // the processor that it runs on or last ran on
+    enum world_state state; // covered by the run queue's lock of ->cpu
+    unsigned cpu;           // the processor that it runs on or last ran on
     bool on_runqueue, running;
-    uint32_t weight;          // share of the processor; 1024 is nice 0
-    uint64_t vruntime;        // weighted run time, orders the run queue
-    uint64_t run_since;       // TSC when it began its current slice
-    uint64_t run_time;        // TSC ticks consumed
-    uint64_t affinity;        // bit per processor
+    uint32_t weight;    // share of the processor; 1024 is nice 0
+    uint64_t vruntime;  // weighted run time, orders the run queue
+    uint64_t run_since; // TSC when it began its current slice
+    uint64_t run_time;  // TSC ticks consumed
+    uint64_t affinity;  // bit per processor
     struct tree_node rq_node;
 
-    void *stack;              // kernel stack (mm/kstack.h)
-    uint64_t saved_rsp;       // where switch_to() left its registers
-    void *fpu;                // XSAVE area, 64-byte aligned; NULL for kernel worlds
+    void *stack;               // kernel stack (mm/kstack.h)
+    uint64_t saved_rsp;        // where switch_to() left its registers
+    void *fpu;                 // XSAVE area, 64-byte aligned; NULL for kernel worlds
     uint64_t fs_base, gs_base; // user's; loaded at switch
-    struct trap_frame *frame; // user registers, at the top of the kernel stack; NULL: kernel world
+    struct trap_frame *frame;  // user registers, at the top of the kernel stack; NULL: kernel world
 
-    struct process *process;  // NULL: kernel world
+    struct process *process; // NULL: kernel world
     struct list_node process_node;
     struct world_signals signals;
     int __user *clear_child_tid; // CLONE_CHILD_CLEARTID / set_tid_address
     void __user *robust_list;    // set_robust_list
     size_t robust_list_len;
-    bool syscall_restarting;     // the next return to user mode re-executes the system call
+    bool syscall_restarting;       // the next return to user mode re-executes the system call
     int nice, policy, rt_priority; // as set by setpriority, sched_setscheduler (proc/sched_calls.c)
-    void *vcpu;                  // the vCPU whose KVM_RUN this world is in, for vmm/
+    void *vcpu;                    // the vCPU whose KVM_RUN this world is in, for vmm/
     void (*switched_out)(struct world *w); // told, interrupts off, when it leaves the processor
     uint64_t min_faults, maj_faults, switches;
     uint64_t ticks_user, ticks_system; // timer interrupts that found it there: splits run_time
@@ -56,7 +56,8 @@ struct world {
 struct world *world_create_kernel(const char *name, void (*fn)(void *arg), void *arg);
 // Allocates a world for a process, not yet runnable, with stack and FPU area; when first switched to
 // it returns to user mode with *frame (copied). `proc` may be NULL and set before world_start().
-struct world *world_create_user(struct process *proc, const char *name, const struct trap_frame *frame);
+struct world *world_create_user(struct process *proc, const char *name,
+                                const struct trap_frame *frame);
 // Makes a created world runnable. Once.
 void world_start(struct world *w);
 // Frees a world that was never started.

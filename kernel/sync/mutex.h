@@ -7,7 +7,8 @@ struct mutex {
     struct world *owner; // NULL: free
     struct waitq waiters;
 };
-#define MUTEX_INIT(m) {NULL, WAITQ_INIT((m).waiters)}
+#define MUTEX_INIT(m) \
+    { NULL, WAITQ_INIT((m).waiters) }
 
 void mutex_init(struct mutex *m);
 // Sleeps, uninterruptibly, until the mutex is the caller's.

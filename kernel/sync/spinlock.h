@@ -10,17 +10,30 @@ struct spinlock {
     uint16_t next, serving; // ticket lock: fair
     uint16_t holder;        // cpu id + 1, 0: free; for assertions and reports
 };
-#define SPINLOCK_INIT {0, 0, 0}
+#define SPINLOCK_INIT \
+    { 0, 0, 0 }
 
 #ifdef UNIT_TEST // on the workstation: one thread
-static inline void spin_init(struct spinlock *l) { *l = (struct spinlock)SPINLOCK_INIT; }
-static inline void spin_lock(struct spinlock *l) { ASSERT(!l->holder); l->holder = 1; }
-static inline void spin_unlock(struct spinlock *l) { ASSERT(l->holder); l->holder = 0; }
-static inline bool spin_held(const struct spinlock *l) { return l->holder; }
+static inline void spin_init(struct spinlock *l) {
+    *l = (struct spinlock)SPINLOCK_INIT;
+}
+static inline void spin_lock(struct spinlock *l) {
+    ASSERT(!l->holder);
+    l->holder = 1;
+}
+static inline void spin_unlock(struct spinlock *l) {
+    ASSERT(l->holder);
+    l->holder = 0;
+}
+static inline bool spin_held(const struct spinlock *l) {
+    return l->holder;
+}
 static inline void irq_push(void) {}
 static inline void irq_pop(void) {}
 #else
-static inline void spin_init(struct spinlock *l) { *l = (struct spinlock)SPINLOCK_INIT; }
+static inline void spin_init(struct spinlock *l) {
+    *l = (struct spinlock)SPINLOCK_INIT;
+}
 
 // Interrupts off, counted; the outermost irq_pop() restores what was. While the depth is 0 only
 // interrupt handlers, which leave it as it was, can come between its test and CLI. (The depth grows
@@ -42,7 +55,9 @@ static inline void irq_pop(void) {
         irq_enable();
 }
 // True when this processor holds it.
-static inline bool spin_held(const struct spinlock *l) { return READ_ONCE(l->holder) == THIS_CPU->id + 1; }
+static inline bool spin_held(const struct spinlock *l) {
+    return READ_ONCE(l->holder) == THIS_CPU->id + 1;
+}
 // Waits until `ticket` is served. Panics when it is this processor that holds the lock.
 void spin_wait(struct spinlock *l, uint16_t ticket);
 static inline void spin_lock(struct spinlock *l) {

@@ -11,7 +11,8 @@ struct waitq {
     struct spinlock lock;
     struct list_node waiters;
 };
-#define WAITQ_INIT(q) {SPINLOCK_INIT, LIST_INIT((q).waiters)}
+#define WAITQ_INIT(q) \
+    { SPINLOCK_INIT, LIST_INIT((q).waiters) }
 
 // What happens at a wake-up: called with q->lock held, in any context. Default: wake ->world.
 // Returns true when an exclusive waiter consumed the wake-up.
@@ -42,24 +43,24 @@ void waitq_prepare(struct waitq *q, struct waiter *w, bool interruptible);
 int waitq_sleep(struct waiter *w, bool interruptible, uint64_t deadline);
 void waitq_finish(struct waiter *w);
 
-#define wait_event_common(q, cond, interruptible, deadline)                                        \
-    ({                                                                                             \
-        int ret_ = 0;                                                                              \
-        if (!(cond)) {                                                                             \
-            struct waiter waiter_ = {.exclusive = false};                                          \
-            for (;;) {                                                                             \
-                waitq_prepare(q, &waiter_, interruptible);                                         \
-                if (cond) {                                                                        \
-                    ret_ = 0;                                                                      \
-                    break;                                                                         \
-                }                                                                                  \
-                if (ret_)                                                                          \
-                    break;                                                                         \
-                ret_ = waitq_sleep(&waiter_, interruptible, deadline);                             \
-            }                                                                                      \
-            waitq_finish(&waiter_);                                                                \
-        }                                                                                          \
-        ret_;                                                                                      \
+#define wait_event_common(q, cond, interruptible, deadline)            \
+    ({                                                                 \
+        int ret_ = 0;                                                  \
+        if (!(cond)) {                                                 \
+            struct waiter waiter_ = {.exclusive = false};              \
+            for (;;) {                                                 \
+                waitq_prepare(q, &waiter_, interruptible);             \
+                if (cond) {                                            \
+                    ret_ = 0;                                          \
+                    break;                                             \
+                }                                                      \
+                if (ret_)                                              \
+                    break;                                             \
+                ret_ = waitq_sleep(&waiter_, interruptible, deadline); \
+            }                                                          \
+            waitq_finish(&waiter_);                                    \
+        }                                                              \
+        ret_;                                                          \
     })
 // Sleeps until cond is true. Nothing but the condition ends it. `cond` must not sleep.
 #define wait_event(q, cond) ((void)wait_event_common(q, cond, false, UINT64_MAX))

@@ -9,6 +9,7 @@
 #include "vmm/run.h"
 #include "vmm/stage2.h"
 #include "vmm/x86.h"
+#include "vmm/vcpu_parts.h"
 
 #define FPU_AREA 1024
 

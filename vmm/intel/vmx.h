@@ -41,8 +41,8 @@ struct vmx_vcpu {
     // What the VMCS holds, so that only changes are written.
     uint32_t primary, secondary, exception_bitmap;
     uint64_t host_cr3, host_cr4, host_fs_base;
-    uint32_t intercepts; // what the controls were made from
-    uint64_t ticks;      // what the timer was made from
+    uint32_t intercepts;      // what the controls were made from
+    uint64_t ticks;           // what the timer was made from
     struct pmc_plan pmc_plan; // of the passage, with clock pmc
 };
 static inline struct vmx_vcpu *vmx_of(struct vcpu *v) {

@@ -6,9 +6,9 @@ void run_tasks(void); // switch.S
 
 extern uint64_t task_descriptors[2];
 extern char tss_a[], tss_b[], stack_b[];
-extern uint32_t seen_jump, seen_type_a, seen_type_b, seen_flags_a, seen_flags_b, seen_int_return, seen_cr0,
-    seen_ebx_b, seen_esp_b, seen_tr_b, seen_link, seen_calls, seen_saved_ebx, seen_faults, seen_error[2],
-    seen_fault_eip[2];
+extern uint32_t seen_jump, seen_type_a, seen_type_b, seen_flags_a, seen_flags_b, seen_int_return,
+    seen_cr0, seen_ebx_b, seen_esp_b, seen_tr_b, seen_link, seen_calls, seen_saved_ebx, seen_faults,
+    seen_error[2], seen_fault_eip[2];
 
 #define NT 0x4000u
 

@@ -6,14 +6,14 @@
 extern jmp_buf *panic_jump;     // where panic() goes; NULL: it aborts
 extern char panic_message[256]; // what it said
 
-#define EXPECT_PANIC(statement)                                                                    \
-    do {                                                                                           \
-        jmp_buf here_;                                                                             \
-        panic_jump = &here_;                                                                       \
-        if (setjmp(here_) == 0) {                                                                  \
-            statement;                                                                             \
-            panic_jump = NULL;                                                                     \
-            fail_msg("no panic from %s", #statement);                                              \
-        }                                                                                          \
-        panic_jump = NULL;                                                                         \
+#define EXPECT_PANIC(statement)                       \
+    do {                                              \
+        jmp_buf here_;                                \
+        panic_jump = &here_;                          \
+        if (setjmp(here_) == 0) {                     \
+            statement;                                \
+            panic_jump = NULL;                        \
+            fail_msg("no panic from %s", #statement); \
+        }                                             \
+        panic_jump = NULL;                            \
     } while (0)
