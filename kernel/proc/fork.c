@@ -139,7 +139,8 @@ static void copy_plain(struct process *c, struct process *p, const struct clone_
     c->egid = p->egid;
     c->undumpable = p->undumpable;
     c->no_new_privs = p->no_new_privs;
-    c->exit_signal = r->exit_signal;
+    // A sibling's end is told as the caller's own will be: it is the same parent that hears it.
+    c->exit_signal = r->flags & CLONE_PARENT ? p->exit_signal : r->exit_signal;
     c->start_time = clock_monotonic();
     c->personality = p->personality;
 }

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "check.h"
@@ -203,6 +204,27 @@ static void test_orphans(void) {
     check(gone, "SIGHUP to stopped orphans", "it is still there");
 }
 
+static volatile int strange_signals;
+static void on_strange(int sig) {
+    strange_signals++;
+}
+
+// With CLONE_PARENT the caller's parent hears of the end, as it hears of the caller's: by SIGCHLD, whatever
+// signal the caller asked for.
+static void test_sibling(void) {
+    const int strange = 58;
+    signal(strange, on_strange);
+    pid_t pid = fork();
+    if (pid == 0) {
+        syscall(SYS_clone, (long)CLONE_PARENT | strange, 0L, 0L, 0L, 0L);
+        _exit(0);
+    }
+    CHECK_EQUAL("sibling: two children ended",
+                (wait4(-1, NULL, __WALL, NULL) > 0) + (wait4(-1, NULL, __WALL, NULL) > 0), 2);
+    CHECK_EQUAL("sibling: no signal of its choice", strange_signals, 0);
+    signal(strange, SIG_DFL);
+}
+
 static void test_others(void) {
     struct rlimit limit;
     struct utsname names;
@@ -256,6 +278,7 @@ int main(int argc, char **argv) {
     test_job_control();
     test_sessions();
     test_orphans();
+    test_sibling();
     test_others();
     return check_end();
 }
