@@ -2,6 +2,7 @@
 // take away, and a record of what the VMM asked for.
 #pragma once
 #include "vmm/vcpu.h"
+#include "vmm/vendor.h"
 
 #define MOCK_READ     1ull
 #define MOCK_WRITE    2ull
