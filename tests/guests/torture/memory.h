@@ -24,10 +24,12 @@
 #define FRAMES      0x50000 // behind the aliases
 
 // Linear addresses of their own
-#define ALIAS        0x100000 // 16 pages, first at FRAMES
+#define ALIAS 0x100000 // 16 pages, first at FRAMES
+// clang-format off: without blanks it is one argument of a macro of the assembler
 #define ALIAS_PTE(n) PAGE_TABLE + (ALIAS / 4096 + (n)) * 8
-#define MMIO_LINEAR  0x180000
-#define MMIO         0xfe000000
+// clang-format on
+#define MMIO_LINEAR 0x180000
+#define MMIO        0xfe000000
 
 #define NESTING    VARIABLES + 0
 #define SAVED_RSP  VARIABLES + 8
