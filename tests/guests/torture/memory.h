@@ -25,8 +25,9 @@
 
 // Linear addresses of their own
 #define ALIAS 0x100000 // 16 pages, first at FRAMES
-// clang-format off: without blanks it is one argument of a macro of the assembler
-#define ALIAS_PTE(n) PAGE_TABLE + (ALIAS / 4096 + (n)) * 8
+// Without blanks it is one argument of the assembler's macros.
+// clang-format off
+#define ALIAS_PTE(n) PAGE_TABLE+(ALIAS/4096+(n))*8
 // clang-format on
 #define MMIO_LINEAR 0x180000
 #define MMIO        0xfe000000
