@@ -8,6 +8,7 @@
 #include "vmm/cpuid.h"
 #include "vmm/skip.h"
 #include "vmm/x86.h"
+#include "vmm/vcpu_parts.h"
 
 #define MSR_TSC               0x010
 #define MSR_PLATFORM_ID       0x017
@@ -33,6 +34,8 @@
 
 enum msr_kind {
     STORED,   // a field of struct vcpu; `mask`: bits that may be written
+    ADDRESS,  // the same; a canonical address
+    TYPES,    // the same; eight memory types (PAT)
     CONSTANT, // `mask` is the value; the guest cannot write it
     IGNORED,  // reads 0, writes are dropped
     ZERO,     // reads 0, only 0 may be written: a register whose features are all absent
@@ -62,26 +65,26 @@ static const struct msr msrs[] = {
     {MSR_SMI_COUNT, 0, CONSTANT, 0, 0},
     {MSR_FEATURE_CONTROL, 0, CONSTANT, 0, 1}, // locked, without VMX: kernels lock it otherwise
     {MSR_SYSENTER_CS, FIELD(sysenter_cs), STORED, PART_SYSMSR, 0xffffffff},
-    {MSR_SYSENTER_ESP, FIELD(sysenter_esp), SPECIAL, PART_SYSMSR, 0},
-    {MSR_SYSENTER_EIP, FIELD(sysenter_eip), SPECIAL, PART_SYSMSR, 0},
+    {MSR_SYSENTER_ESP, FIELD(sysenter_esp), ADDRESS, PART_SYSMSR, 0},
+    {MSR_SYSENTER_EIP, FIELD(sysenter_eip), ADDRESS, PART_SYSMSR, 0},
     {MSR_MCG_CAP, 0, CONSTANT, 0, 0}, // no banks
     {MSR_MCG_STATUS, 0, IGNORED, 0, 0},
     {MSR_MISC_ENABLE, FIELD(misc_enable), STORED, 0,
      BIT(0) | BIT(11) | BIT(12) | BIT(16) | BIT(18) | BIT(22)},
     {MSR_DEBUGCTL, FIELD(debugctl), STORED, PART_SYSMSR, 0}, // no last-branch records, no BTF
-    {MSR_PAT, FIELD(pat), SPECIAL, PART_PAT, 0},
+    {MSR_PAT, FIELD(pat), TYPES, PART_PAT, 0},
     {MSR_MTRR_DEF_TYPE, FIELD(mtrr_def_type), STORED, 0, BIT(11) | BIT(10) | 0xff},
     {MSR_TSC_DEADLINE, 0, IGNORED, 0,
      0}, // a local APIC in user space gets it through the MSR filter
     {MSR_XSS, FIELD(xss), STORED, 0, 0},
     {MSR_EFER, 0, SPECIAL, PART_CR, 0},
     {MSR_STAR, FIELD(star), STORED, PART_SYSMSR, ALL},
-    {MSR_LSTAR, FIELD(lstar), SPECIAL, PART_SYSMSR, 0},
-    {MSR_CSTAR, FIELD(cstar), SPECIAL, PART_SYSMSR, 0},
+    {MSR_LSTAR, FIELD(lstar), ADDRESS, PART_SYSMSR, 0},
+    {MSR_CSTAR, FIELD(cstar), ADDRESS, PART_SYSMSR, 0},
     {MSR_SFMASK, FIELD(fmask), STORED, PART_SYSMSR, 0xffffffff},
-    {MSR_FS_BASE, offsetof(struct vcpu, seg[SEG_FS].base), SPECIAL, PART_SEGMENTS, 0},
-    {MSR_GS_BASE, offsetof(struct vcpu, seg[SEG_GS].base), SPECIAL, PART_SEGMENTS, 0},
-    {MSR_KERNEL_GS_BASE, FIELD(kernel_gs_base), SPECIAL, PART_SYSMSR, 0},
+    {MSR_FS_BASE, offsetof(struct vcpu, seg[SEG_FS].base), ADDRESS, PART_SEGMENTS, 0},
+    {MSR_GS_BASE, offsetof(struct vcpu, seg[SEG_GS].base), ADDRESS, PART_SEGMENTS, 0},
+    {MSR_KERNEL_GS_BASE, FIELD(kernel_gs_base), ADDRESS, PART_SYSMSR, 0},
     {MSR_TSC_AUX, FIELD(tsc_aux), STORED, PART_SYSMSR, 0xffffffff},
 };
 
@@ -105,31 +108,29 @@ void msr_init(void) {
             *place_of(msrs[i].index) = i + 1;
 }
 
-static bool find_elsewhere(uint32_t index, struct msr *m) {
+// One that is made up as needed, in *m. NULL: there is none.
+static const struct msr *find_elsewhere(uint32_t index, struct msr *m) {
     for (unsigned i = 0; i < ARRAY_SIZE(msrs); i++)
-        if (msrs[i].index == index) {
-            *m = msrs[i];
-            return true;
-        }
+        if (msrs[i].index == index)
+            return &msrs[i];
     *m = (struct msr){.index = index, .kind = SPECIAL};
     if (index - MSR_MTRR_PHYS_BASE0 < 16) {
         m->offset = FIELD(mtrr_var) + 8 * (index - MSR_MTRR_PHYS_BASE0);
-        return true;
+        return m;
     }
     for (unsigned i = 0; i < ARRAY_SIZE(mtrr_fixed); i++)
         if (mtrr_fixed[i] == index) {
             m->offset = FIELD(mtrr_fixed) + 8 * i;
-            return true;
+            return m;
         }
-    return false;
+    return NULL;
 }
 
-static inline bool find(uint32_t index, struct msr *m) {
+static inline const struct msr *find(uint32_t index, struct msr *made) {
     const uint8_t *place = place_of(index);
     if (unlikely(!place || !*place))
-        return find_elsewhere(index, m);
-    *m = msrs[*place - 1];
-    return true;
+        return find_elsewhere(index, made);
+    return &msrs[*place] - 1; // places count from 1
 }
 
 static uint64_t *field(struct vcpu *v, const struct msr *m) {
@@ -211,43 +212,27 @@ static int write_tsc(struct vcpu *v, uint64_t value, bool host) {
     return 0;
 }
 
-static int write_special(struct vcpu *v, const struct msr *m, uint64_t value, bool host) {
+static noinline int write_special(struct vcpu *v, const struct msr *m, uint64_t value, bool host) {
     switch (m->index) {
     case MSR_TSC: return write_tsc(v, value, host);
     case MSR_TSC_ADJUST: return write_tsc_adjust(v, value, host);
     case MSR_EFER: return write_efer(v, value, host);
     case MSR_APIC_BASE: return write_apic_base(v, value, host);
     case MSR_BIOS_SIGN_ID: return 0; // before CPUID reads the microcode revision
-    case MSR_PAT:
-        if (!memory_types_valid(value, true))
-            return -EINVAL;
-        break;
-    case MSR_SYSENTER_ESP:
-    case MSR_SYSENTER_EIP:
-    case MSR_LSTAR:
-    case MSR_CSTAR:
-    case MSR_FS_BASE:
-    case MSR_GS_BASE:
-    case MSR_KERNEL_GS_BASE:
-        if (!canonical(value))
-            return -EINVAL;
-        break;
-    default: return write_mtrr(v, m, value);
     }
-    *field(v, m) = value;
-    return 0;
+    return write_mtrr(v, m, value);
 }
 
 // ---- one register ------------------------------------------------------------------------------
 int msr_read(struct vcpu *v, uint32_t index, uint64_t *value, bool host) {
-    struct msr m;
+    struct msr made;
+    const struct msr *m = find(index, &made);
     (void)host;
-    if (!find(index, &m))
+    if (!m)
         return -ENOENT;
-    if (m.part)
-        vcpu_sync(v, m.part);
-    switch (m.kind) {
-    case CONSTANT: *value = m.mask; return 0;
+    vcpu_sync(v, m->part);
+    switch (m->kind) {
+    case CONSTANT: *value = m->mask; return 0;
     case IGNORED:
     case ZERO: *value = 0; return 0;
     case SPECIAL:
@@ -258,37 +243,33 @@ int msr_read(struct vcpu *v, uint32_t index, uint64_t *value, bool host) {
         else if (index == MSR_BIOS_SIGN_ID)
             *value = 1ull << 32; // some revision
         else
-            *value = *field(v, &m);
+            *value = *field(v, m);
         return 0;
     }
-    *value = *field(v, &m);
+    *value = *field(v, m);
     return 0;
 }
 
 int msr_write(struct vcpu *v, uint32_t index, uint64_t value, bool host) {
-    struct msr m;
-    if (!find(index, &m))
+    struct msr made;
+    const struct msr *m = find(index, &made);
+    if (!m)
         return -ENOENT;
-    if (m.part)
-        vcpu_sync(v, m.part);
-    switch (m.kind) {
-    case CONSTANT: return host && value == m.mask ? 0 : -EINVAL;
+    vcpu_sync(v, m->part);
+    bool valid = true;
+    switch (m->kind) {
+    case CONSTANT: return host && value == m->mask ? 0 : -EINVAL;
     case IGNORED: return 0;
     case ZERO: return value ? -EINVAL : 0;
-    case SPECIAL: {
-        int err = write_special(v, &m, value, host);
-        if (err)
-            return err;
-        break;
+    case STORED: valid = !(value & ~m->mask); break;
+    case ADDRESS: valid = canonical(value); break;
+    case TYPES: valid = memory_types_valid(value, true); break;
+    case SPECIAL: return write_special(v, m, value, host);
     }
-    case STORED:
-        if (value & ~m.mask)
-            return -EINVAL;
-        *field(v, &m) = value;
-        break;
-    }
-    if (m.part)
-        vcpu_changed(v, m.part);
+    if (!valid)
+        return -EINVAL;
+    *field(v, m) = value;
+    vcpu_changed(v, m->part);
     return 0;
 }
 

@@ -48,8 +48,8 @@ enum {
     PART_ACTIVITY = 1u << 9, // activity, pending debug exceptions
     PART_PAT = 1u << 10,
     PART_ALL = (1u << 11) - 1,
-    PART_EAGER = PART_RIP | PART_RFLAGS |
-                 PART_BLOCKING, // current after every exit: nearly all need them
+    // Current after every exit: nearly all need the first three, and no guest changes PAT without one.
+    PART_EAGER = PART_RIP | PART_RFLAGS | PART_BLOCKING | PART_PAT,
 };
 
 struct vcpu {

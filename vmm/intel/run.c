@@ -112,15 +112,6 @@ static void host_events(struct vm_exit *e) {
         __asm__ volatile("int $18" ::: "memory");
 }
 
-static void write_dirty(struct vcpu *v) {
-    if (likely(v->dirty == PART_RIP)) { // an instruction was skipped, the common case
-        v->dirty = 0;
-        vmcs_write_natural(v, GUEST_RIP, v->rip);
-    } else if (v->dirty) {
-        vmx_write_dirty(v);
-    }
-}
-
 // Of a passage with clock pmc, in TSC ticks: a few milliseconds.
 #define LONGEST_TICKS 10000000
 
@@ -135,7 +126,7 @@ static void prepare_entry(struct vcpu *v, uint32_t intercepts, uint64_t ticks) {
         set_controls(v, intercepts);
     if (unlikely(v->event.any))
         vmx_inject(v);
-    write_dirty(v);
+    vmx_write_dirty(v);
     if (unlikely(ticks != x->ticks))
         set_timer(v, ticks);
     set_virtual_tsc(v);
@@ -148,11 +139,12 @@ static void prepare_entry(struct vcpu *v, uint32_t intercepts, uint64_t ticks) {
 // Reads what nearly every exit needs. True: the exit needs more of the host than a record.
 static bool read_exit(struct vcpu *v, struct vm_exit *e) {
     v->cr2 = read_cr2();
-    v->rip = vmcs_read_natural(v, GUEST_RIP);
-    v->rflags = vmcs_read_natural(v, GUEST_RFLAGS);
-    v->interruptibility = vmcs_read32(v, GUEST_INTERRUPTIBILITY);
+    v->costs.vmreads += 4; // counted at once: these are on every exit's way
+    v->rip = vmcs_read_raw(GUEST_RIP);
+    v->rflags = vmcs_read_raw(GUEST_RFLAGS);
+    v->interruptibility = (uint32_t)vmcs_read_raw(GUEST_INTERRUPTIBILITY);
     v->stale = PART_ALL & ~PART_EAGER;
-    uint32_t reason = vmcs_read32(v, EXIT_REASON);
+    uint32_t reason = (uint32_t)vmcs_read_raw(EXIT_REASON);
     e->raw_reason = reason;
     e->vectoring = false;
     if (unlikely(reason >= VMX_REASONS || vmx_reasons[reason].needs != NEEDS_LENGTH))
@@ -175,6 +167,7 @@ void vmx_run(struct vcpu *v, uint32_t intercepts, uint64_t ticks, struct vm_exit
     struct vmx_vcpu *x = vmx_of(v);
     prepare_entry(v, intercepts, ticks);
     v->costs.exits++;
+    v->costs.vmwrites++; // entry.S: the TSC offset
     if (unlikely(vmx_enter(v->gpr, &x->passage))) {
         *e = (struct vm_exit){.kind = EXIT_ENTRY_FAILED,
                               .qualification = vmcs_read32(v, INSTRUCTION_ERROR)};

@@ -160,19 +160,9 @@ void vmx_sync(struct vcpu *v, uint32_t parts) {
         read_blocking(v);
     if (parts & PART_ACTIVITY)
         read_activity(v);
-    if (parts & PART_PAT)
-        v->msr.pat = vmcs_read64(v, GUEST_PAT);
 }
 
-void vmx_write_dirty(struct vcpu *v) {
-    uint32_t parts = v->dirty;
-    v->dirty = 0;
-    if (parts & PART_RIP)
-        vmcs_write_natural(v, GUEST_RIP, v->rip);
-    if (parts & PART_RSP)
-        vmcs_write_natural(v, GUEST_RSP, v->gpr[GPR_RSP]);
-    if (parts & PART_RFLAGS)
-        vmcs_write_natural(v, GUEST_RFLAGS, v->rflags | RFLAGS_FIXED);
+static void write_rarer_parts(struct vcpu *v, uint32_t parts) {
     if (parts & PART_CR)
         write_control_registers(v);
     if (parts & PART_SEGMENTS)
@@ -185,6 +175,17 @@ void vmx_write_dirty(struct vcpu *v) {
         write_blocking(v);
     if (parts & PART_ACTIVITY)
         write_activity(v);
+}
+
+#define OFTEN_WRITTEN (PART_RSP | PART_RFLAGS | PART_PAT)
+
+void vmx_write_parts(struct vcpu *v, uint32_t parts) {
+    if (parts & PART_RSP)
+        vmcs_write_natural(v, GUEST_RSP, v->gpr[GPR_RSP]);
+    if (parts & PART_RFLAGS)
+        vmcs_write_natural(v, GUEST_RFLAGS, v->rflags | RFLAGS_FIXED);
     if (parts & PART_PAT)
         vmcs_write64(v, GUEST_PAT, v->msr.pat);
+    if (parts & ~OFTEN_WRITTEN)
+        write_rarer_parts(v, parts);
 }

@@ -54,7 +54,16 @@ extern const char vmx_exit_point[];
 
 // state.c: guest registers, VMCS to struct vcpu and back.
 void vmx_sync(struct vcpu *v, uint32_t parts);
-void vmx_write_dirty(struct vcpu *v);
+void vmx_write_parts(struct vcpu *v, uint32_t parts); // all but PART_RIP
+// Everything that software changed.
+static inline void vmx_write_dirty(struct vcpu *v) {
+    uint32_t parts = v->dirty;
+    v->dirty = 0;
+    if (likely(parts & PART_RIP)) // an instruction was skipped
+        vmcs_write_natural(v, GUEST_RIP, v->rip);
+    if (unlikely(parts & ~PART_RIP))
+        vmx_write_parts(v, parts & ~PART_RIP);
+}
 // msrs.c. Interrupts off, by the world that runs the vCPU.
 void vmx_load_guest_msrs(struct vcpu *v);
 void vmx_msrs_changed(struct vcpu *v); // software wrote some of them: those in use follow
