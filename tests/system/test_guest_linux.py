@@ -229,14 +229,16 @@ def three_at_once(lab):
 
 # ---- the log ---------------------------------------------------------------------------------------
 
-# Lines that the machine may have beyond QEMU's; docs/machine.md, "Differences", says why.
+# What the machine may say beyond QEMU's log; docs/machine.md, "Differences", says why.
 EXPLAINED = []
 
 
-def warnings(shell):
-    """Lines of level warning and worse, without times and numbers."""
+def warnings(shell, copy):
+    """Lines of level warning and worse, without times and numbers; the whole log goes to a file."""
     found = set()
-    for entry in checked(shell, "dmesg -r").splitlines():
+    log = checked(shell, "dmesg -r")
+    copy.write_text(log + "\n")
+    for entry in log.splitlines():
         match = re.match(r"<(\d+)>\[ *[\d.]+\] ?(.*)", entry)
         if match and int(match[1]) & 7 <= 4:
             found.add(re.sub(r"0x[0-9a-f]+|\b[0-9a-f]{8,16}\b|\d+", "N", match[2]))
@@ -249,12 +251,10 @@ def log_like_qemu(lab, kernel):
     with start(Machine(emu="qemu", cpus=2, mem=GUEST_MEM, options=options)) as running:
         shell = Shell(running.com1, PROMPT)
         shell.wait_prompt(LIMIT)
-        expected = warnings(shell)
+        expected = warnings(shell, lab.folder / "dmesg-qemu")
     with lab.boot(Boot(mem=HOST_MEM, extra=extra), ips=IPS) as m:
         with guest_shell(m, vmx(options="-cpus 2")) as guest:
-            seen = warnings(guest)
-    (lab.folder / "warnings-qemu").write_text("\n".join(sorted(expected)) + "\n")
-    (lab.folder / "warnings").write_text("\n".join(sorted(seen)) + "\n")
+            seen = warnings(guest, lab.folder / "dmesg-vmx")
     more = [entry for entry in sorted(seen - expected) if not any(re.search(e, entry) for e in EXPLAINED)]
     if more:
         raise Failure("warnings that QEMU's guest does not have:\n" + "\n".join(more))
