@@ -246,14 +246,22 @@ def warnings(shell, copy):
 
 
 def log_like_qemu(lab, kernel):
+    """Two processors and both kinds of disks in use."""
     extra = image_files(lab, kernel)
     options = ["-kernel", f"{extra}/guests/vmlinuz", "-initrd", f"{extra}/guests/initrd", "-append", LINE]
+    for kind in ("virtio", "ide"):
+        options += ["-drive", f"file={ext4_disk(lab, kind + '-qemu.img')},format=raw,if={kind}"]
     with start(Machine(emu="qemu", cpus=2, mem=GUEST_MEM, options=options)) as running:
         shell = Shell(running.com1, PROMPT)
         shell.wait_prompt(LIMIT)
+        for device in ("vda", "sda"):
+            use_disk(shell, device)
         expected = warnings(shell, lab.folder / "dmesg-qemu")
-    with lab.boot(Boot(mem=HOST_MEM, extra=extra), ips=IPS) as m:
-        with guest_shell(m, vmx(options="-cpus 2")) as guest:
+    disks = [ext4_disk(lab, "virtio.img"), ext4_disk(lab, "ide.img")]
+    with lab.boot(Boot(mem=HOST_MEM, extra=extra), disks=disks, ips=IPS) as m:
+        with guest_shell(m, vmx(options="-cpus 2 -disk /dev/hda -disk /dev/hdb,if=ide")) as guest:
+            for device in ("vda", "sda"):
+                use_disk(guest, device)
             seen = warnings(guest, lab.folder / "dmesg-vmx")
     more = [entry for entry in sorted(seen - expected) if not any(re.search(e, entry) for e in EXPLAINED)]
     if more:
