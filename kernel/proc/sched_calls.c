@@ -228,7 +228,7 @@ long sys_sched_setaffinity(int tid, size_t size, const void __user *mask) {
 }
 
 long sys_sched_getaffinity(int tid, size_t size, void __user *mask) {
-    uint64_t bits;
+    uint64_t bits = 0;
     if (size < sizeof(bits) || (size & 7))
         return -EINVAL;
     long err = with_world(tid, get_affinity, &bits);
