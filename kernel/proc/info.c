@@ -58,7 +58,6 @@ static char state_letter(const struct process *p, const struct world *w) {
     switch (w ? READ_ONCE(w->state) : WORLD_DEAD) {
     case WORLD_RUNNABLE: return 'R';
     case WORLD_WAITING: return 'D';
-    case WORLD_STOPPED: return 'T';
     default: return 'S';
     }
 }

@@ -14,7 +14,6 @@ enum world_state {
     WORLD_RUNNABLE,              // on a run queue, or running
     WORLD_WAITING,               // for a wake-up only
     WORLD_WAITING_INTERRUPTIBLE, // for a wake-up or a signal
-    WORLD_STOPPED,               // by SIGSTOP and the like, until SIGCONT or SIGKILL
     WORLD_DEAD,                  // never runs again
 };
 
@@ -43,7 +42,6 @@ struct world {
     int __user *clear_child_tid; // CLONE_CHILD_CLEARTID / set_tid_address
     void __user *robust_list;    // set_robust_list
     size_t robust_list_len;
-    bool syscall_restarting;       // the next return to user mode re-executes the system call
     int nice, policy, rt_priority; // as set by setpriority, sched_setscheduler (proc/sched_calls.c)
     void *vcpu;                    // the vCPU whose KVM_RUN this world is in, for vmm/
     void (*switched_out)(struct world *w); // told, interrupts off, when it leaves the processor

@@ -101,9 +101,6 @@ enum machine_end machine_run(struct machine *m);
 void *guest_memory(struct machine *m, uint64_t gpa, uint64_t n);
 // memory.c: maps the guest's RAM and tells KVM. 0, or -errno after a message.
 int memory_create(struct machine *m, uint64_t size);
-// Memory that the guest may only read, for option ROMs and BIOS areas outside of RAM; page-aligned. Writes
-// of the guest reach the bus. 0, or -errno.
-int memory_add_rom(struct machine *m, uint64_t gpa, const void *data, uint64_t size);
 // Zeroes RAM and gives its pages back to the host.
 void memory_clear(struct machine *m);
 
@@ -114,5 +111,3 @@ void machine_stop(struct machine *m, enum machine_end end, const char *fmt, ...)
 void machine_log(struct machine *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 // The same for what only interests those who look closely (option -v): unclaimed ports and the like.
 void machine_trace(struct machine *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-// A completion that a device promised for V: disks read at the kick into a staging buffer, and the
-// data becomes visible to the guest here, at a stop of virtual time. (vtimer does it.)

@@ -50,19 +50,6 @@ int memory_create(struct machine *m, uint64_t size) {
     return error;
 }
 
-int memory_add_rom(struct machine *m, uint64_t gpa, const void *data, uint64_t size) {
-    if (gpa % PAGE || size % PAGE)
-        return -EINVAL;
-    void *rom = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (rom == MAP_FAILED)
-        return -ENOMEM;
-    memcpy(rom, data, size);
-    int error = add_slot(m, gpa, rom, size, KVM_MEM_READONLY);
-    if (error)
-        munmap(rom, size);
-    return error;
-}
-
 void memory_clear(struct machine *m) {
     if (madvise(m->ram, m->ram_size, MADV_DONTNEED) < 0)
         memset(m->ram, 0, m->ram_size);

@@ -123,6 +123,21 @@ int recording_set_hz(struct machine *m) {
     return r;
 }
 
+// A disk that keeps what the guest wrote would be another one at the replay. 0, or -EINVAL after a message.
+static int check_disks(struct machine *m) {
+    const struct config *c = m->config;
+    for (unsigned i = 0; i < c->disk_count; i++) {
+        const struct config_disk *d = &c->disks[i];
+        if (d->private || d->read_only)
+            continue;
+        machine_log(m,
+                    "%s: a recorded or replayed VM may not change its disks: add ,private or ,ro",
+                    d->path);
+        return -EINVAL;
+    }
+    return 0;
+}
+
 struct inputs *recording_open(struct machine *m) {
     const struct config *c = m->config;
     if (!c->record && !c->replay)
@@ -133,6 +148,8 @@ struct inputs *recording_open(struct machine *m) {
             "recording and replaying need an exact instruction clock, which this machine does not have");
         return NULL;
     }
+    if (check_disks(m))
+        return NULL;
     static char description[DESCRIPTION_MAX];
     struct text t = {description, sizeof(description)};
     struct inputs *in = describe(m, &t) ? NULL : open_log(m, description);
