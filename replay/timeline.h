@@ -1,0 +1,70 @@
+// History of a replayed run: checkpoints (forked machine processes) and travel between them. Of a live or
+// recording VM it is the present alone, and everything that goes back returns -ENOTSUP.
+//
+// Session (record.c, replay.c: runs), timeline (this file: where) and debugger (replay/gdb/: packets) are
+// kept apart: checkpoints know no breakpoints, the timeline knows no packets.
+#pragma once
+#include "replay/remote.h"
+
+struct timeline;
+
+struct timeline_limits {
+    unsigned checkpoints; // at most so many processes
+    uint64_t memory;      // bytes that all of them may hold privately, about
+};
+
+// Takes over the machine process. NULL: out of memory.
+struct timeline *timeline_create(struct remote machine, const struct timeline_limits *limits);
+void timeline_free(struct timeline *t); // ends all machine processes
+// Who is asked whether to interrupt a run or a travel (a client's ^C).
+void timeline_set_attention(struct timeline *t, const struct remote_attention *attention);
+
+// The machine at the cursor, for registers, memory and texts. Changes with every travel.
+struct remote *timeline_machine(struct timeline *t);
+const struct target_info *timeline_info(const struct timeline *t);
+const struct position *timeline_now(const struct timeline *t);
+
+// ---- breakpoints: a list, applied to whatever runs ------------------------------------------------
+int timeline_add_breakpoint(struct timeline *t,
+                            const struct breakpoint *b); // -ENOSPC; twice is once
+int timeline_remove_breakpoint(struct timeline *t, const struct breakpoint *b); // -ENOENT
+void timeline_clear_breakpoints(struct timeline *t);
+const struct breakpoint *timeline_breakpoint(const struct timeline *t, unsigned index);
+
+// ---- forwards -------------------------------------------------------------------------------------
+// Until a breakpoint, an end or an interrupt.
+void timeline_continue(struct timeline *t, struct run_result *result);
+void timeline_step(struct timeline *t, unsigned cpu, bool over_interrupts,
+                   struct run_result *result);
+
+// ---- backwards (-ENOTSUP outside a replay, else 0) ----------------------------------------------------
+// To the last hit before now; RAN_TO_END at the begin of the history. At a watchpoint: before the access.
+int timeline_reverse_continue(struct timeline *t, struct run_result *result);
+// The instruction before: the last place that a step forward would have stopped at.
+int timeline_reverse_step(struct timeline *t, unsigned cpu, struct run_result *result);
+
+// ---- travel ---------------------------------------------------------------------------------------
+enum timeline_place { PLACE_COUNT, PLACE_EVENT, PLACE_V, PLACE_BEGIN, PLACE_END };
+// -ENOTSUP: backwards in a live VM.
+int timeline_goto(struct timeline *t, enum timeline_place place, uint64_t value,
+                  struct run_result *result);
+// Explicit checkpoints, kept until deleted. The number of the new one (from 1), or -errno.
+int timeline_checkpoint(struct timeline *t);
+int timeline_delete_checkpoint(struct timeline *t, int number); // -ENOENT
+int timeline_restart(struct timeline *t, int number, struct run_result *result);
+struct timeline_entry {
+    int number; // 0: an automatic one
+    struct position position;
+};
+// Up to n entries in the order of positions; returns how many there are.
+unsigned timeline_list(const struct timeline *t, struct timeline_entry *entries, unsigned n);
+// From here on live: the history is given up. 0 or -errno with a sentence.
+int timeline_go_live(struct timeline *t, const char *record, char error[256]);
+
+// What travel has cost, for figures.
+struct timeline_costs {
+    uint64_t reexecuted;       // guest ticks run to get somewhere again, by the last travel
+    uint64_t total_reexecuted; // by all
+    unsigned checkpoints;      // taken so far
+};
+void timeline_get_costs(const struct timeline *t, struct timeline_costs *costs);
