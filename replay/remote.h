@@ -5,11 +5,12 @@
 #include "replay/target.h"
 
 struct remote {
-    int socket;
+    int socket; // -1: the process is gone
     pid_t pid;
 };
 
-// Called while a run goes on, whenever `fd` becomes readable: true to interrupt the run.
+// Asked while a run goes on, whenever `fd` is readable (or was closed by its other end): true interrupts the
+// run. It must read what is there, or return true: it is asked again at once.
 struct remote_attention {
     int fd; // -1: none
     bool (*readable)(void *opaque);
@@ -18,6 +19,7 @@ struct remote_attention {
 
 void remote_info(struct remote *r, struct target_info *info);
 void remote_where(struct remote *r, struct position *p);
+// `attention` may be NULL.
 void remote_run(struct remote *r, const struct run_request *request,
                 const struct remote_attention *attention, struct run_result *result);
 int remote_read_registers(struct remote *r, unsigned cpu, struct target_registers *regs);
@@ -27,11 +29,12 @@ long remote_read_memory(struct remote *r, unsigned cpu, enum target_space space,
 long remote_write_memory(struct remote *r, unsigned cpu, enum target_space space, uint64_t address,
                          const void *buf, size_t n);
 int remote_translate(struct remote *r, unsigned cpu, uint64_t linear, uint64_t *physical);
+uint64_t remote_event_v(struct remote *r, uint64_t event);
 uint64_t remote_hash(struct remote *r, bool memory);
 void remote_text(struct remote *r, enum target_text what, const char *argument, char *buf,
                  size_t n);
 int remote_go_live(struct remote *r, const char *record, char error[256]);
 // A copy of the machine as it is now: fork() in its process. 0 or -errno (out of memory, processes).
 int remote_fork(struct remote *r, struct remote *copy);
-// Ends the process and waits for it.
+// Ends the process, interrupting its run, and waits for it; one that does not end by itself is killed.
 void remote_close(struct remote *r);

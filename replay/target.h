@@ -7,12 +7,14 @@
 #include <stdint.h>
 
 // A place in a run. V (virtual time) orders everything that happens in a VM; the count stands still while the
-// guest is idle. `count` is what the whole VM has executed.
+// guest is idle. `count` is what the whole VM has executed. Places are ordered by (v, count, deliveries).
 struct position {
     uint64_t v, count;
     uint64_t rip, rcx;
-    uint32_t cpu;    // whose turn it is
-    uint32_t unused; // 0
+    uint32_t cpu; // whose turn it is
+    // Interrupts and injected exceptions that were delivered at this count: delivery takes no tick, so that on
+    // a handler's first instruction (1) the count is still that of the interrupted one (0).
+    uint32_t deliveries;
     uint64_t event; // number of the log's next event (replay), of events so far (recording), else 0
 };
 
@@ -54,8 +56,9 @@ enum run_flags {
     RUN_STEP =
         1, // stop when vCPU `step_cpu` has executed one instruction (a REP iteration is one; MOV SS
            // and its successor are one, too)
-    // Do not stop at breakpoints and watchpoints but remember the last one that was met at a place before
-    // `until` (and not at the starting place): result.hit.
+    // Do not stop at breakpoints and watchpoints but remember the last one that was met: result.hit. A
+    // breakpoint at the starting place or at `until` does not count; an access by the instruction that ends at
+    // `until` does.
     RUN_COLLECT = 2,
     // With RUN_STEP: an interrupt that is delivered instead is run through to its return, and so is what it calls.
     RUN_OVER_INTERRUPTS = 4,
@@ -63,7 +66,7 @@ enum run_flags {
 struct run_request {
     uint32_t flags, step_cpu;
     // Stop at the first moment at which count >= until_count and V >= until_v, before anything else (timers,
-    // inputs) happens at that moment. Both UINT64_MAX: no such stop.
+    // inputs) happens at that moment; at once if that is now or was earlier. Both UINT64_MAX: no such stop.
     uint64_t until_count, until_v;
     // What the guest prints before this V was on the screen already and is dropped.
     uint64_t quiet_until;
@@ -116,7 +119,8 @@ struct target_ops {
     void (*info)(void *target, struct target_info *info);
     void (*where)(void *target, struct position *p);
     void (*run)(void *target, const struct run_request *request, struct run_result *result);
-    // Makes run() return soon (at the end of the slice, or at once when the guest is idle). From a signal handler.
+    // Makes the run under way return soon (at the end of the slice, or at once when the guest is idle). From a
+    // signal handler. It is called again until run() has returned, which forgets what came before its start.
     void (*interrupt)(void *target);
     int (*read_registers)(void *target, unsigned cpu, struct target_registers *r);
     // -EPERM while recording or replaying: a run that is a function of its log cannot be changed.
@@ -128,6 +132,8 @@ struct target_ops {
     long (*write_memory)(void *target, unsigned cpu, enum target_space space, uint64_t address,
                          const void *buf, size_t n); // -EPERM as write_registers
     int (*translate)(void *target, unsigned cpu, uint64_t linear, uint64_t *physical);
+    // Replay: the V at which the log's event of that number is due. UINT64_MAX: there is none.
+    uint64_t (*event_v)(void *target, uint64_t event);
     uint64_t (*hash)(void *target, bool memory); // registers and devices, or guest memory
     // Writes at most n-1 bytes and a 0.
     void (*text)(void *target, enum target_text what, const char *argument, char *buf, size_t n);
