@@ -10,6 +10,7 @@ MEM          ?= 256#            MiB of memory of the machine
 CPUS         ?= 1#              processors of the machine
 CMDLINE      ?=#                VMkernel's command line, e.g. "init=/bin/sh loglevel=7 console=ttyS0"
 INITRD_EXTRA ?=#                folder whose files are added to the initial file system
+COM2         ?=#                make run, boot: the second serial line as this TCP port
 DISKS        ?=#                flat disk images to attach (IDE), separated by spaces
 LIMIT        ?= 900#            make boot gives up after so many seconds
 T            ?=#                make test: only tests whose name contains one of these words
@@ -33,7 +34,7 @@ export BUILD EMU MEM CPUS V
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 .PHONY: all help run boot demo test test-all soak bench lint format docs deps clean FORCE
-all: $(BUILD)/chronovisor.iso $(BUILD)/chrono $(BUILD)/NOTICE ## the bootable image and the workstation tools
+all: $(BUILD)/chronovisor.iso $(BUILD)/session.iso $(BUILD)/chrono $(BUILD)/NOTICE ## the bootable image and the workstation tools
 
 include tools/mk/kernel.mk
 include tools/mk/worlds.mk
@@ -45,6 +46,7 @@ include tools/mk/lint.mk
 
 # ---- what a person types ---------------------------------------------------------------------
 MACHINE = --emu $(EMU) --mem $(MEM) --cpus $(CPUS) $(addprefix --disk ,$(DISKS))
+CONSOLE = $(addprefix --com2 ,$(COM2))
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile tools/mk/*.mk | expand -t 20
@@ -52,11 +54,11 @@ help: ## this list
 	@sed -n 's/^\([A-Z_]*\) *?= *\([^#]*\)# *\(.*\)/  \1=\2\t\3/p' Makefile | expand -t 20
 
 run: all ## boot it, interactive: the machine's serial console in this terminal; ^] leaves
-	$(Q)tools/boot --interactive $(MACHINE) $(BUILD)/chronovisor.iso
+	$(Q)tools/boot --interactive $(MACHINE) $(CONSOLE) $(BUILD)/chronovisor.iso
 
 boot: all ## boot it unattended: console to stdout, stdin typed into it, ends at power-off
 	$(Q)tools/boot --limit $(LIMIT) $(if $(findstring init=,$(CMDLINE)),,--power-off) \
-		$(MACHINE) $(BUILD)/chronovisor.iso
+		$(MACHINE) $(CONSOLE) $(BUILD)/chronovisor.iso
 
 demo: all ## a short tour of what works
 	$(Q)tools/demo $(MACHINE) $(BUILD)/chronovisor.iso

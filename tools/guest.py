@@ -1,88 +1,124 @@
-"""chrono run: a kernel as a guest of Chronovisor in an emulator, its console on this terminal.
-
-Builds an image for the occasion: VMkernel, vmx, the kernel and what belongs to it, and a first
-program that starts vmx with them. Disks become disks of the emulated machine.
-"""
+"""A guest as chrono sees it: its images and its machine, from options or from a log's description."""
 import argparse
-import os
+import hashlib
+import re
 import shlex
-import shutil
-import subprocess
-import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from emu import EmuError
 
-TOOLS = Path(__file__).resolve().parent
-BUILD = Path(os.environ.get("CHRONO_BUILD", TOOLS.parent / "build"))
 HOST_MEMORY = 96                                        # MiB for VMkernel and vmx beside the guest
-DISK_NAMES = ["/dev/hda", "/dev/hdb", "/dev/hdd"]       # hdc is the CD that the machine boots from
 
 
 def add_arguments(parser):
+    """What chrono run, record and hunt have in common."""
     parser.add_argument("kernel", help="Linux bzImage, Multiboot 1 or 2 kernel, or boot sector")
     parser.add_argument("--append", default="", metavar="S", help="its command line")
     parser.add_argument("--initrd", action="append", default=[], metavar="F",
                         help="initial RAM disk, or a Multiboot module (several)")
-    parser.add_argument("--disk", action="append", default=[], metavar="F",
-                        help="disk image; the guest's writes are kept aside, the file is not changed")
+    parser.add_argument("--disk", action="append", default=[], metavar="F[,if=ide][,ro]",
+                        help="disk image (several); what the guest writes is forgotten, the file is not changed")
     parser.add_argument("--mem", type=int, default=256, metavar="M", help="its memory, MiB (256)")
     parser.add_argument("--cpus", type=int, default=1, metavar="N", help="its processors (1)")
     parser.add_argument("--vmx", action="append", default=[], metavar="OPTION",
                         help="passed to vmx as it is, for example --vmx=-v (several)")
-    parser.add_argument("--emu", default="bochs", choices=["bochs", "kvm"], help="the machine")
+
+
+def add_machine_arguments(parser):
+    """About the machine that runs it."""
+    parser.add_argument("--emu", default="bochs", choices=["bochs", "kvm"], help="the machine (bochs)")
     parser.add_argument("--ips", type=int, default=100_000_000, help=argparse.SUPPRESS)
-    parser.add_argument("--limit", type=float, default=3600, metavar="S", help="give up after seconds")
+    parser.add_argument("--limit", type=float, default=3600, metavar="S", help="give up after so many seconds")
 
 
-def vmx_command(args):
-    command = ["vmx", "-kernel", "/run/guest/" + Path(args.kernel).name, "-mem", str(args.mem),
-               "-cpus", str(args.cpus)]
-    if args.append:
-        command += ["-append", args.append]
-    for path in args.initrd:
-        command += ["-initrd", "/run/guest/" + Path(path).name]
-    for name, _ in zip(DISK_NAMES, args.disk):
-        command += ["-disk", name]
-    return command + args.vmx
+@dataclass
+class Image:
+    """A file that a run starts from. `name` is what the guest's description calls it."""
+    kind: str                                           # kernel, module, disk
+    name: str
+    path: Path = None                                   # on this workstation; None: not found yet
+    size: int = None
+    sha256: str = None                                  # None: not known
+    options: str = ""                                   # of a disk, with the comma: ",if=ide,ro"
 
 
-def make_tree(args, tree):
-    """The files that the image needs besides the usual ones."""
-    guest = tree / "run" / "guest"
-    guest.mkdir(parents=True)
-    for path in [args.kernel, *args.initrd]:
-        if not Path(path).is_file():
-            raise EmuError(f"{path}: no such file")
-        shutil.copy(path, guest)
-    start = guest / "start"
-    start.write_text("#!/bin/sh\nexec " + shlex.join(vmx_command(args)) + "\n")
-    start.chmod(0o755)
+@dataclass
+class Guest:
+    images: list
+    memory: str = "256"                                 # as vmx takes it
+    cpus: int = 1
+    append: str = ""
+    options: list = field(default_factory=list)         # further ones of vmx
 
-
-def make_image(args, work):
-    for needed in ("vmx", "chronovisor.elf"):
-        if not (BUILD / needed).exists():
-            raise EmuError(f"{BUILD / needed} is missing: run make first")
-    make_tree(args, work / "tree")
-    subprocess.run([TOOLS / "initrd", "-o", work / "initrd.cpio", "--bin", BUILD / "vmx",
-                    "--tree", work / "tree"], check=True)
-    image = work / "guest.iso"
-    subprocess.run([TOOLS / "mkiso", "-o", image, "-c",
-                    "console=ttyS0 loglevel=4 init=/run/guest/start", BUILD / "chronovisor.elf",
-                    work / "initrd.cpio"], check=True, env=os.environ | {"LARGE_IMAGE": "1"})
-    return image
-
-
-def run(args):
-    if len(args.disk) > len(DISK_NAMES):
-        raise EmuError(f"at most {len(DISK_NAMES)} disks")
-    with tempfile.TemporaryDirectory(prefix="chrono-") as work:
-        image = make_image(args, Path(work))
-        command = [TOOLS / "boot", "--emu", args.emu, "--mem", str(args.mem + HOST_MEMORY), "--ips",
-                   str(args.ips), "--limit", str(args.limit)]
+    @classmethod
+    def from_arguments(cls, args):
+        images = [Image("kernel", Path(args.kernel).name, Path(args.kernel))]
+        images += [Image("module", Path(path).name, Path(path)) for path in args.initrd]
         for disk in args.disk:
-            command += ["--disk", disk]
-        if os.isatty(0) and os.isatty(1):
-            command.append("--interactive")
-        return subprocess.run([*command, image]).returncode
+            path, *options = disk.split(",")
+            if "ro" not in options:
+                options.append("private")
+            images.append(Image("disk", Path(path).name, Path(path), options="," + ",".join(options)))
+        for image in images:
+            if not image.path.is_file():
+                raise EmuError(f"{image.path}: no such file")
+        return cls(images, str(args.mem), args.cpus, args.append, list(args.vmx))
+
+    @classmethod
+    def from_description(cls, text):
+        """`text`: lines "key value" of a log; docs/log-format.md has the keys."""
+        guest = cls([])
+        disk = ""
+        for line in text.splitlines():
+            key, _, value = line.partition(" ")
+            if key in ("kernel", "module", "image"):
+                name, size, digest = value.rsplit(" ", 2)
+                kind = "disk" if key == "image" else key
+                guest.images.append(Image(kind, name, None, int(size), digest, disk if kind == "disk" else ""))
+            elif re.fullmatch(r"disk\d+", key):
+                interface, mode = value.split()[:2]
+                disk = f",if={interface}," + ("ro" if mode == "ro" else "private")
+            elif key == "memory":
+                guest.memory = f"{int(value) >> 10}K"
+            elif key == "cpus":
+                guest.cpus = int(value)
+            elif key == "append":
+                guest.append = value
+            elif key in ("acpi", "pci", "reboot") and value in ("0", "no"):
+                guest.options.append(f"-no-{key}")
+            elif key == "console" and value == "yes":
+                guest.options += ["-console", "null"]
+        if not guest.images:
+            raise EmuError("the log's description names no kernel")
+        return guest
+
+    def host_memory(self):
+        """MiB that a machine needs to run it."""
+        unit = self.memory[-1].upper()
+        shift = {"K": 10, "M": 20, "G": 30}.get(unit, 20)
+        size = int(self.memory[:-1] if unit in "KMG" else self.memory) << shift
+        return (size >> 20) + HOST_MEMORY
+
+    def put(self, disk):
+        """Its images onto a data disk."""
+        for number, image in enumerate(self.images):
+            disk.put(f"{number}/{image.name}", image.path)
+
+    def command(self, *more, vmx="./vmx"):
+        """vmx's command line in the folder of the data disk."""
+        option = {"kernel": "-kernel", "module": "-initrd", "disk": "-disk"}
+        command = [vmx, "-mem", self.memory, "-cpus", str(self.cpus)]
+        if self.append:
+            command += ["-append", self.append]
+        for number, image in enumerate(self.images):
+            command += [option[image.kind], f"{number}/{image.name}{image.options}"]
+        return shlex.join([*command, *self.options, *more])
+
+
+def sha256(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -37,6 +37,11 @@ $(BUILD)/chronovisor.iso: $(KERNEL) $(INITRD) $(GEN)/cmdline tools/mkiso
 	$(SAY) ISO $@
 	$(Q)tools/mkiso -o $@ -c "$$(cat $(GEN)/cmdline)" $(KERNEL) $(INITRD)
 
+# The machine that chrono starts: always the same, what it does is on its data disk (tools/session.py).
+$(BUILD)/session.iso: $(KERNEL) $(INITRD) tools/mkiso
+	$(SAY) ISO $@
+	$(Q)LARGE_IMAGE=1 tools/mkiso -o $@ -c 'console=ttyS0 loglevel=4 init=/bin/chrono-session' $(KERNEL) $(INITRD)
+
 # Licences of what is linked into, or lies in, the image.
 NOTICE_PACKAGES = $(shell sed -n "s/^# notice: //p" tools/deps.list)
 $(BUILD)/NOTICE: tools/notice tools/deps.list

@@ -52,7 +52,7 @@ unit: ## the unit tests alone
 define build-tests
 	$(Q)tools/deps build image emu test
 	-$(Q)$(MAKE) -k unit-programs fuzz-programs worlds guests
-	-$(Q)$(MAKE) -k $(KERNEL) $(INITRD_TEST)
+	-$(Q)$(MAKE) -k $(KERNEL) $(INITRD_TEST) $(BUILD)/session.iso $(BUILD)/chrono
 endef
 
 test: ## what every change must pass (at most ten minutes); T="word ..." selects
