@@ -62,6 +62,8 @@ enum run_flags {
     RUN_COLLECT = 2,
     // With RUN_STEP: an interrupt that is delivered instead is run through to its return, and so is what it calls.
     RUN_OVER_INTERRUPTS = 4,
+    // A breakpoint at the starting place counts, too: the run goes on with one that was ended at a seam.
+    RUN_FROM_HERE = 8,
 };
 struct run_request {
     uint32_t flags, step_cpu;
