@@ -233,3 +233,12 @@ const char *exit_name(enum exit_kind kind) {
     };
     return kind < EXIT_KIND_COUNT ? texts[kind] : "no such kind";
 }
+
+const char *exit_id(enum exit_kind kind) {
+    static const char *const ids[] = {
+#define X(name, text) #name,
+        EXIT_KINDS(X)
+#undef X
+    };
+    return kind < EXIT_KIND_COUNT ? ids[kind] : "?";
+}

@@ -56,6 +56,7 @@ enum exit_kind {
 struct vm_exit {
     enum exit_kind kind;
     uint32_t raw_reason;    // the hardware's number, for reports and KVM_EXIT_UNKNOWN
+    uint64_t rip, count;    // where it came
     uint64_t qualification; // read only for kinds that need it
     bool vectoring;         // it interrupted the delivery of an event (which v->event holds again)
     uint32_t length;        // of the instruction that caused the exit, when it did
@@ -90,5 +91,6 @@ struct vm_exit {
     };
 };
 
-// "CPUID" etc.; the text of the table above. Never NULL.
+// The text of the table above, and the name there ("IRQ_WINDOW"). Never NULL.
 const char *exit_name(enum exit_kind kind);
+const char *exit_id(enum exit_kind kind);

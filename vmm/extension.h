@@ -33,7 +33,7 @@ struct chrono_run {
     __u64 vtime_base; // in: V - count, in ticks
     __u64 count;      // in and out: ticks that this vCPU has executed; the kernel adds
     __u64 rip, rcx;   // out: at the exit, with count the landmark
-    __u64 exits;      // out: VM exits so far, any kind
+    __u64 reserved2;
     // out, with KVM_EXIT_CHRONO_INSN: which instruction; the answer of RDTSC, RDRAND, RDSEED, RDPMC goes
     // into `value` (and `carry` for RDRAND, RDSEED) before the next KVM_RUN, which completes it.
     __u32 insn; // CHRONO_INSN_*
@@ -123,3 +123,14 @@ struct chrono_costs {
     __u64 vmreads, vmwrites, msr_accesses, cr_writes, xsaves, tlb_invalidations, exits, user_exits;
 };
 #define CHRONO_GET_COSTS _IOR(CHRONO_IO, 7, struct chrono_costs)
+
+// On a vCPU: exits since creation by what caused them.
+struct chrono_exit_counts {
+    __u32 kinds; // out: rows that are filled in
+    __u32 reserved;
+    struct {
+        char name[16]; // "CPUID"
+        __u64 count;
+    } kind[64];
+};
+#define CHRONO_GET_EXITS _IOR(CHRONO_IO, 8, struct chrono_exit_counts)

@@ -199,7 +199,7 @@ static int write_mtrr(struct vcpu *v, const struct msr *m, uint64_t value) {
 
 static int write_tsc_adjust(struct vcpu *v, uint64_t value, bool host) {
     if (!host)
-        v->tsc_offset += value - v->msr.tsc_adjust;
+        vcpu_shift_tsc(v, value - v->msr.tsc_adjust);
     v->msr.tsc_adjust = value;
     return 0;
 }

@@ -38,3 +38,4 @@ void vcpu_pass_msrs(struct vcpu *v);
 // tsc.c
 uint64_t vcpu_tsc(struct vcpu *v); // what the guest's RDTSC gives now
 void vcpu_set_tsc(struct vcpu *v, uint64_t tsc);
+void vcpu_shift_tsc(struct vcpu *v, uint64_t ticks);

@@ -61,9 +61,10 @@ static void report_recent(struct vcpu *v) {
     unsigned n = MIN(v->recent_next, (unsigned)ARRAY_SIZE(v->recent));
     for (unsigned i = n; i-- > 0;) {
         unsigned at = (v->recent_next - 1 - i) % ARRAY_SIZE(v->recent);
-        log_error("vmm:   exit -%u: %s, qualification %llx, count %llu", i,
-                  exit_name(v->recent[at].kind), (unsigned long long)v->recent[at].qualification,
-                  (unsigned long long)v->recent[at].count);
+        const struct vm_exit *e = &v->recent[at];
+        log_error("vmm:   exit -%u: %s, qualification %llx, rip %llx, count %llu", i,
+                  exit_name(e->kind), (unsigned long long)e->qualification,
+                  (unsigned long long)e->rip, (unsigned long long)e->count);
     }
 }
 

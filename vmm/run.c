@@ -41,7 +41,6 @@ static int interrupted(struct vcpu *v) {
 
 // ---- before an entry -----------------------------------------------------------------------------
 static inline bool interrupt_window_open(struct vcpu *v) {
-    vcpu_sync(v, PART_RFLAGS | PART_BLOCKING);
     if (!(v->rflags & RFLAGS_IF) || (v->interruptibility & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)))
         return false;
     return !v->event.exception_pending && !v->event.nmi_injected && !v->event.interrupt_pending;
@@ -101,9 +100,9 @@ static bool stop_count_reached(const struct vcpu *v) {
 
 // KVM_RUN begins: does anything differ from what settle() last prepared for?
 static bool needs_settling(const struct vcpu *v) {
-    return v->chrono->control | v->run->request_interrupt_window |
+    return v->chrono->control | v->control | v->run->request_interrupt_window |
            (v->intercepts & ~INTERCEPT_RAND) | !v->ticks | v->guest_debug.control |
-           v->has_signal_mask | v->vm->debugged;
+           (v->hw_dr7 & DR7_ENABLES) | v->has_signal_mask | v->vm->debugged;
 }
 
 // Something outside of the guest wants the processor or the world.
@@ -141,12 +140,12 @@ static int settle(struct vcpu *v) {
     }
     if (v->run->request_interrupt_window && interrupt_window_open(v))
         return stop(v, KVM_EXIT_IRQ_WINDOW_OPEN);
+    v->control = v->chrono->control;
     v->intercepts = intercepts(v);
     v->ticks = ticks_allowed(v);
     v->special = v->xcr0_hw || (v->chrono->control & CHRONO_MASK_IRQS) || steps_by_flag(v);
-    if (v->special)
-        vcpu_sync(v, PART_RFLAGS | PART_BLOCKING);
-    if (single_step(v) || (v->chrono->control & CHRONO_STOP_AT))
+    if (single_step(v) || (v->chrono->control & CHRONO_STOP_AT) ||
+        vmm_clock.info.kind == CHRONO_CLOCK_PMC)
         v->attention = true; // again before the next one
     return GO_ON;
 }
@@ -184,21 +183,15 @@ static void run_specially(struct vcpu *v, struct vm_exit *e) {
         set_trap_flag(v, false);
 }
 
-static void remember(struct vcpu *v, const struct vm_exit *e) {
-    struct recent_exit *r = &v->recent[v->recent_next++ % ARRAY_SIZE(v->recent)];
-    r->kind = e->kind;
-    r->rip = v->rip;
-    r->count = v->count;
-    r->qualification = e->qualification;
-}
-
 // Leaves interrupts off with the vCPU loaded and nothing in the way of an entry; or on, with the result of
 // KVM_RUN.
 static int get_ready(struct vcpu *v) {
     for (;;) {
         int r = settle(v);
-        if (r != GO_ON)
+        if (r != GO_ON) {
+            v->attention = true; // what it prepared has not become an entry
             return r;
+        }
         vcpu_bring_here(v);
         v->unloaded = false;
         if (!host_wants(v)) // it could not be loaded before and after it is, so it is seen here
@@ -208,25 +201,26 @@ static int get_ready(struct vcpu *v) {
 }
 
 static int loop(struct vcpu *v) {
-    struct vm_exit e;
     if (needs_settling(v))
         v->attention = true;
     for (;;) {
         int r;
+        struct vm_exit *e = &v->recent[v->recent_next % ARRAY_SIZE(v->recent)];
         irq_disable();
         if (likely(!(v->gate | v->event.any | THIS_CPU->need_resched))) {
-            vmm_vendor->run(v, v->intercepts, v->ticks, &e);
+            vmm_vendor->run_on(v, e);
         } else {
             irq_enable();
             r = get_ready(v);
             if (r != GO_ON)
                 return r;
-            run_specially(v, &e);
+            run_specially(v, e);
         }
         irq_enable();
-        remember(v, &e);
+        v->recent_next++;
+        v->exits[e->kind]++;
         v->skipped = false;
-        r = exit_handlers[e.kind](v, &e);
+        r = exit_handlers[e->kind](v, e);
         if (r != GO_ON)
             return r;
     }
@@ -275,7 +269,6 @@ static void leave_guest_mode(struct vcpu *v, void *host_fpu) {
 // What user space reads after every KVM_RUN.
 static void publish(struct vcpu *v) {
     struct kvm_run *r = v->run;
-    vcpu_sync(v, PART_EAGER);
     r->ready_for_interrupt_injection = interrupt_window_open(v);
     r->if_flag = (v->rflags & RFLAGS_IF) != 0;
     r->cr8 = v->cr8;
@@ -284,7 +277,6 @@ static void publish(struct vcpu *v) {
     v->chrono->count = v->count;
     v->chrono->rip = v->complete_rip = v->rip;
     v->chrono->rcx = v->gpr[GPR_RCX];
-    v->chrono->exits = v->costs.exits;
     if (unlikely(r->kvm_valid_regs))
         vcpu_sync_regs_out(v);
 }
@@ -294,7 +286,6 @@ static void publish(struct vcpu *v) {
 static int complete(struct vcpu *v) {
     int (*fn)(struct vcpu *) = v->complete;
     v->complete = NULL;
-    vcpu_sync(v, PART_RIP);
     if (likely(v->rip == v->complete_rip))
         return fn(v);
     emulation_free(v);

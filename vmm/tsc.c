@@ -8,6 +8,11 @@ uint64_t vcpu_tsc(struct vcpu *v) {
     return rdtsc() + v->tsc_offset;
 }
 
+void vcpu_shift_tsc(struct vcpu *v, uint64_t ticks) {
+    v->tsc_offset += ticks;
+    v->attention = true; // the next entry uses it
+}
+
 void vcpu_set_tsc(struct vcpu *v, uint64_t tsc) {
-    v->tsc_offset = tsc - rdtsc();
+    vcpu_shift_tsc(v, tsc - rdtsc() - v->tsc_offset);
 }

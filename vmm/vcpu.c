@@ -157,6 +157,7 @@ void vcpu_debug_changed(struct vcpu *v) {
         v->hw_dr7 = v->dr7;
     }
     vcpu_changed(v, PART_DEBUG);
+    v->attention = true; // the processor's registers
 }
 
 // Outside 64-bit mode RIP is 32 bits wide.

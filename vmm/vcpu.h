@@ -48,7 +48,8 @@ enum {
     PART_ACTIVITY = 1u << 9, // activity, pending debug exceptions
     PART_PAT = 1u << 10,
     PART_ALL = (1u << 11) - 1,
-    // Current after every exit: nearly all need the first three, and no guest changes PAT without one.
+    // Never stale, since they are read at every exit: nearly all need the first three, and no guest
+    // changes PAT without one.
     PART_EAGER = PART_RIP | PART_RFLAGS | PART_BLOCKING | PART_PAT,
 };
 
@@ -101,6 +102,7 @@ struct vcpu {
         uint8_t
             soft_length; // instruction length of a soft interrupt or exception being re-injected
     } event;
+    uint32_t control;    // (V) chrono_run.control as the next entry heeds it
     uint32_t intercepts; // (V) INTERCEPT_* of the next entry
     uint64_t ticks;      // (V) how long it may last; 0: not determined yet
     union {              // what keeps the next entry from being a plain one (run.c)
@@ -137,11 +139,9 @@ struct vcpu {
     bool wake_requested;  // (A) makes KVM_RUN return -EINTR
     uint64_t signal_mask; // (V) KVM_SET_SIGNAL_MASK, when has_signal_mask
     bool has_signal_mask;
-    struct chrono_costs costs;
-    struct recent_exit { // ring of the last exits, for reports
-        uint8_t kind;
-        uint64_t rip, count, qualification;
-    } recent[32];
+    struct chrono_costs costs; // but for `exits`, the sum of these:
+    uint64_t exits[EXIT_KIND_COUNT];
+    struct vm_exit recent[32]; // ring of the last exits, for reports
     unsigned recent_next;
 };
 

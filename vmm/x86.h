@@ -33,6 +33,7 @@
 #define DR6_BT           (1ull << 15)
 #define DR6_RTM          (1ull << 16) // 1: not in a transaction
 #define DR7_FIXED        (1ull << 10)
+#define DR7_ENABLES      0xffull
 #define DR7_GD           (1ull << 13)
 #define PENDING_DEBUG_BS (1ull << 14)
 

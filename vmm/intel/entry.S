@@ -1,6 +1,7 @@
 // Into the guest and out of it.
 //
-// uint64_t vmx_enter(uint64_t gpr[16], struct vmx_passage *p)   0: an exit happened, 1: entry failed
+// vmx_enter: RDI = uint64_t gpr[16], RSI = struct vmx_passage *. Keeps RSP, RBP, RBX and both
+// arguments; CF: the entry failed, else an exit happened.
 //
 // The two RDTSC frame a straight line of instructions around the guest's own, the same number on
 // every passage: their difference less a constant (found by calibration, vmm/clock.c) is what the guest
@@ -20,10 +21,6 @@
 vmx_enter:
     push %rbp
     push %rbx
-    push %r12
-    push %r13
-    push %r14
-    push %r15
     push %rdi
     push %rsi
     cmp %rsp, P_HOST_RSP(%rsi)
@@ -64,8 +61,10 @@ vmx_enter:
 3:  // The entry failed before any guest state was loaded (VMfailValid or VMfailInvalid).
     pop %rsi
     pop %rdi
-    mov $1, %eax
-    jmp 4f
+    pop %rbx
+    pop %rbp
+    stc
+    ret
 
     .globl vmx_exit_point
 vmx_exit_point:                 // HOST_RIP; RSP = HOST_RSP
@@ -92,13 +91,9 @@ vmx_exit_point:                 // HOST_RIP; RSP = HOST_RSP
     pop %rsi
     pop %rdi
     mov %rax, P_TSC_OUT(%rsi)
-    xor %eax, %eax
-4:  pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
     pop %rbx
     pop %rbp
+    clc
     ret
     .size vmx_enter, . - vmx_enter
     .section .note.GNU-stack, "", @progbits

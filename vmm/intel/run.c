@@ -71,15 +71,15 @@ static void set_timer(struct vcpu *v, uint64_t ticks) {
     vmcs_write32(v, PREEMPTION_TIMER, MIN(value, UINT32_MAX));
 }
 
-static void set_virtual_tsc(struct vcpu *v) {
+// The guest's TSC is virtual time, which stands still between its passages, or the host's with an offset.
+static void set_tsc(struct vcpu *v) {
     struct vmx_passage *p = &vmx_of(v)->passage;
-    if (unlikely(v->chrono->control & CHRONO_VTIME)) {
-        p->tsc_base = v->chrono->vtime_base + v->count - vmm_clock.ticks_before_guest;
-        p->tsc_mask = UINT64_MAX;
-    } else {
-        p->tsc_base = v->tsc_offset;
-        p->tsc_mask = 0;
-    }
+    p->tsc_mask = v->chrono->control & CHRONO_VTIME ? UINT64_MAX : 0;
+    p->tsc_base = v->tsc_offset;
+}
+
+static void set_virtual_time(struct vcpu *v) {
+    vmx_of(v)->passage.tsc_base = v->chrono->vtime_base + v->count - vmm_clock.ticks_before_guest;
 }
 
 // The host uses no breakpoints and its DR7 is off after an exit, so the guest's addresses may stay in
@@ -115,32 +115,28 @@ static void host_events(struct vm_exit *e) {
 // Of a passage with clock pmc, in TSC ticks: a few milliseconds.
 #define LONGEST_TICKS 10000000
 
-// What the VMCS needs beyond what it still holds from the last entry.
-static void prepare_entry(struct vcpu *v, uint32_t intercepts, uint64_t ticks) {
+// What stays as it is from entry to entry until it is wanted otherwise.
+static void prepare(struct vcpu *v, uint32_t intercepts, uint64_t ticks) {
     struct vmx_vcpu *x = vmx_of(v);
     if (unlikely(vmx_pmc_on)) {
         intercepts |= vmx_pmc_arm(v, ticks) ? INTERCEPT_STEP : 0;
         ticks = LONGEST_TICKS; // branches are no measure of time
     }
-    if (unlikely(intercepts != x->intercepts))
+    if (intercepts != x->intercepts)
         set_controls(v, intercepts);
-    if (unlikely(v->event.any))
+    if (v->event.any)
         vmx_inject(v);
-    vmx_write_dirty(v);
-    if (unlikely(ticks != x->ticks))
+    if (ticks != x->ticks)
         set_timer(v, ticks);
-    set_virtual_tsc(v);
-    if (unlikely(v->cr2 != read_cr2()))
-        write_cr2(v->cr2);
-    if (unlikely(v->hw_dr7 & 0xff))
+    set_tsc(v);
+    if (unlikely(v->hw_dr7 & DR7_ENABLES))
         load_breakpoints(v);
 }
 
 // Reads what nearly every exit needs. True: the exit needs more of the host than a record.
 static bool read_exit(struct vcpu *v, struct vm_exit *e) {
     v->cr2 = read_cr2();
-    v->costs.vmreads += 4; // counted at once: these are on every exit's way
-    v->rip = vmcs_read_raw(GUEST_RIP);
+    e->rip = v->rip = vmcs_read_raw(GUEST_RIP);
     v->rflags = vmcs_read_raw(GUEST_RFLAGS);
     v->interruptibility = (uint32_t)vmcs_read_raw(GUEST_INTERRUPTIBILITY);
     v->stale = PART_ALL & ~PART_EAGER;
@@ -163,22 +159,48 @@ static bool refused(struct vcpu *v, struct vm_exit *e) {
     return e->kind == EXIT_ENTRY_FAILED;
 }
 
-void vmx_run(struct vcpu *v, uint32_t intercepts, uint64_t ticks, struct vm_exit *e) {
+// entry.S: all registers but RSP, RBP and RBX change, and both arguments come back. True: failed.
+static inline bool enter(struct vcpu **v, struct vmx_vcpu **x) {
+    uint64_t *gpr = (*v)->gpr;
+    struct vmx_passage *passage = &(*x)->passage;
+    bool failed;
+    __asm__ volatile("call vmx_enter"
+                     : "=@ccc"(failed), "+D"(gpr), "+S"(passage)
+                     :
+                     : "rax", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+                       "memory");
+    *v = container_of(gpr, struct vcpu, gpr[0]);
+    *x = container_of(passage, struct vmx_vcpu, passage);
+    return failed;
+}
+
+static void instruction_failed(struct vcpu *v, struct vm_exit *e) {
+    *e = (struct vm_exit){.kind = EXIT_ENTRY_FAILED,
+                          .qualification = vmcs_read32(v, INSTRUCTION_ERROR)};
+    entry_failed(v, e);
+}
+
+void vmx_run_on(struct vcpu *v, struct vm_exit *e) {
     struct vmx_vcpu *x = vmx_of(v);
-    prepare_entry(v, intercepts, ticks);
-    v->costs.exits++;
-    v->costs.vmwrites++; // entry.S: the TSC offset
-    if (unlikely(vmx_enter(v->gpr, &x->passage))) {
-        *e = (struct vm_exit){.kind = EXIT_ENTRY_FAILED,
-                              .qualification = vmcs_read32(v, INSTRUCTION_ERROR)};
-        entry_failed(v, e);
+    vmx_write_dirty(v);
+    if (unlikely(x->passage.tsc_mask))
+        set_virtual_time(v);
+    if (unlikely(v->cr2 != read_cr2()))
+        write_cr2(v->cr2);
+    if (unlikely(enter(&v, &x))) { // (v and x are the same after it)
+        instruction_failed(v, e);
         return;
     }
     if (unlikely(read_exit(v, e)) && refused(v, e))
         return;
-    x->injecting = false;
     x->passage.launched = 1;
-    v->count += likely(!vmx_pmc_on)
-                    ? x->passage.tsc_out - x->passage.tsc_in - vmm_clock.passage_ticks
-                    : vmx_pmc_collect(v);
+    e->count = v->count += likely(!vmx_pmc_on)
+                               ? x->passage.tsc_out - x->passage.tsc_in - vmm_clock.passage_ticks
+                               : vmx_pmc_collect(v);
+}
+
+void vmx_run(struct vcpu *v, uint32_t intercepts, uint64_t ticks, struct vm_exit *e) {
+    prepare(v, intercepts, ticks);
+    vmx_run_on(v, e);
+    vmx_of(v)->injecting = false;
 }

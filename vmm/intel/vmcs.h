@@ -159,14 +159,14 @@ void vmcs_write_raw(uint64_t field, uint64_t value);
 static inline uint64_t vmcs_read_raw(uint64_t field) {
     uint64_t value;
     bool failed;
-    __asm__ volatile("vmread %2, %0" : "=r"(value), "=@ccna"(failed) : "r"(field) : "memory");
+    __asm__ volatile("vmread %2, %0" : "=r"(value), "=@ccna"(failed) : "r"(field));
     if (unlikely(failed))
         vmcs_access_failed("VMREAD", field);
     return value;
 }
 static inline void vmcs_write_raw(uint64_t field, uint64_t value) {
     bool failed;
-    __asm__ volatile("vmwrite %1, %2" : "=@ccna"(failed) : "r"(value), "r"(field) : "memory");
+    __asm__ volatile("vmwrite %1, %2" : "=@ccna"(failed) : "r"(value), "r"(field));
     if (unlikely(failed))
         vmcs_access_failed("VMWRITE", field);
 }

@@ -264,6 +264,7 @@ const struct vmm_vendor vmx_vendor = {
     .vcpu_put = vmx_vcpu_put,
     .sync = vmx_sync,
     .run = vmx_run,
+    .run_on = vmx_run_on,
     .flush_stage2 = vmx_flush_stage2,
     .flush_guest = vmx_flush_guest,
     .cr_limits = vmx_cr_limits,

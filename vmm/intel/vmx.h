@@ -49,7 +49,6 @@ static inline struct vmx_vcpu *vmx_of(struct vcpu *v) {
     return v->arch;
 }
 
-uint64_t vmx_enter(uint64_t gpr[16], struct vmx_passage *p); // entry.S
 extern const char vmx_exit_point[];
 
 // state.c: guest registers, VMCS to struct vcpu and back.
@@ -72,6 +71,7 @@ void vmx_vcpu_put(struct vcpu *v);
 // run.c
 void vmx_set_host_state(struct vcpu *v);
 void vmx_run(struct vcpu *v, uint32_t intercepts, uint64_t ticks, struct vm_exit *e);
+void vmx_run_on(struct vcpu *v, struct vm_exit *e);
 // inject.c: events into the entry, and interrupted deliveries back into v->event.
 void vmx_inject(struct vcpu *v);
 void vmx_save_vectoring(struct vcpu *v, uint32_t info); // valid IDT-vectoring information
