@@ -9,6 +9,9 @@ GUEST_BINARIES := $(GUESTS:%=$(BUILD)/guests/%.elf)
 .PHONY: guests
 guests: $(GUEST_BINARIES) ## the guest kernels of the tests
 
+# Those that are made to be looked at in a debugger. NAME.elf.64 is the file with symbols that gdb loads.
+$(BUILD)/guests/queue.elf $(BUILD)/guests/race.elf: GUEST_CFLAGS += -Og
+
 $(GUEST_BINARIES): $(BUILD)/guests/%.elf: $$(wildcard tests/guests/$$*/*.[chS]) $$(wildcard tests/guests/lib/*)
 	$(SAY) GUEST $@
 	@mkdir -p $(@D)

@@ -86,6 +86,27 @@ void guest_exit(int status) {
         __asm__ volatile("cli; hlt");
 }
 
+#define LAPIC_ICR  0xfee00300ull // low and high half, 16 bytes apart
+#define TRAMPOLINE 0x8000ull     // a page below 1 MB that nobody else uses
+extern char cpu_trampoline[], cpu_trampoline_end[];
+extern void *cpu_stack;
+extern void (*cpu_main)(void);
+
+static void send_ipi(unsigned apic_id, uint32_t command) {
+    *(volatile uint32_t *)(LAPIC_ICR + 16) = apic_id << 24;
+    *(volatile uint32_t *)LAPIC_ICR = command;
+}
+
+void start_cpu(unsigned apic_id, void (*run)(void), void *stack_top) {
+    char *to = (char *)TRAMPOLINE;
+    for (const char *from = cpu_trampoline; from < cpu_trampoline_end; from++)
+        *to++ = *from;
+    cpu_stack = stack_top;
+    cpu_main = run;
+    send_ipi(apic_id, 0x4500);                    // INIT
+    send_ipi(apic_id, 0x4600 | TRAMPOLINE >> 12); // start-up
+}
+
 void guest_trap(struct frame *f);
 void guest_trap(struct frame *f) {
     if (handlers[f->vector]) {

@@ -14,6 +14,10 @@ int guest_main(void);
 // Writes to the test-exit port 0x501 (value v ends QEMU with 2v+1 and vmx with v), then to ACPI, then halts.
 __attribute__((noreturn)) void guest_exit(int status);
 
+// Starts another processor, on a stack of its own: `run` must not return. One at a time: the caller waits until `run`
+// has begun, which is for the two to agree on. (cpus.S)
+void start_cpu(unsigned apic_id, void (*run)(void), void *stack_top);
+
 void print(const char *fmt, ...) __attribute__((format(printf, 1, 2))); // %s %c %u %x %lx %lu %d
 // "ok NAME" or "not ok NAME: got X, expected Y".
 void check(const char *name, uint64_t got, uint64_t expected);

@@ -130,6 +130,7 @@ trap:
     .balign 8
 gdt:
     .quad 0, 0x00af9b000000ffff, 0x00cf93000000ffff
+    .globl gdt_register, pml4
 gdt_register:
     .word 23
     .quad gdt

@@ -1,0 +1,73 @@
+// Processors that add to one counter without a lock: what is lost depends on where they take turns, so the
+// result differs from run to run. And two things that do not depend on it: a lock keeps every addition, and
+// processors that take turns never see each other's stores out of order (docs/recording.md).
+#include "tests/guests/lib/guest.h"
+
+#define CPUS  4 // at most
+#define ADDS  300000u
+#define LOCKS 2000u
+#define STACK 8192
+
+static volatile unsigned ready, go, done, plain, locked;
+static volatile bool taken;
+static uint8_t stacks[CPUS][STACK] __attribute__((aligned(16)));
+
+static void relax(void) {
+    __asm__ volatile("pause");
+}
+
+static void count_up(volatile unsigned *counter) {
+    __atomic_add_fetch(counter, 1, __ATOMIC_SEQ_CST);
+}
+
+static void add(void) {
+    for (unsigned i = 0; i < ADDS; i++)
+        plain = plain + 1; // load, add, store: the mistake
+}
+
+static void add_locked(void) {
+    for (unsigned i = 0; i < LOCKS; i++) {
+        while (__atomic_test_and_set(&taken, __ATOMIC_ACQUIRE))
+            relax();
+        locked = locked + 1;
+        __atomic_clear(&taken, __ATOMIC_RELEASE);
+    }
+}
+
+static void work(void) {
+    add();
+    add_locked();
+    count_up(&done);
+}
+
+static void other_cpu(void) {
+    count_up(&ready);
+    while (!go)
+        relax();
+    work();
+    for (;;)
+        __asm__ volatile("cli; hlt");
+}
+
+static unsigned start_others(void) {
+    unsigned n = cpuid(0xb, 1).b; // the logical processors of the package
+    if (n > CPUS)
+        n = CPUS;
+    for (unsigned i = 1; i < n; i++) {
+        start_cpu(i, other_cpu, stacks[i] + STACK);
+        while (ready < i)
+            relax();
+    }
+    return n;
+}
+
+int guest_main(void) {
+    unsigned cpus = start_others();
+    go = 1;
+    work();
+    while (done < cpus)
+        relax();
+    print("race: %u processors, %u of %u additions\n", cpus, plain, cpus * ADDS);
+    check("lock", locked, cpus * LOCKS);
+    return end();
+}
