@@ -143,15 +143,15 @@ int remote_go_live(struct remote *r, const char *record, char error[256]) {
 }
 
 // ---- runs --------------------------------------------------------------------------------------------
-// Waits for the answer to a run; meanwhile somebody may want it to end.
-static void await(struct remote *r, const struct remote_attention *attention) {
+// Waits for the answer to a run. Meanwhile somebody may want it to end: true.
+static bool await(struct remote *r, const struct remote_attention *attention) {
     struct pollfd p[2] = {{.fd = r->socket, .events = POLLIN},
                           {.fd = attention ? attention->fd : -1, .events = POLLIN}};
     bool interrupted = false;
     for (;;) {
         int n = poll(p, 2, interrupted ? REPEAT_MS : -1);
         if (n > 0 && p[0].revents)
-            return;
+            return interrupted;
         if (n > 0 && p[1].revents && attention->readable(attention->opaque)) {
             interrupted = true;
             p[1].fd = -1;
@@ -161,7 +161,7 @@ static void await(struct remote *r, const struct remote_attention *attention) {
     }
 }
 
-void remote_run(struct remote *r, const struct run_request *request,
+bool remote_run(struct remote *r, const struct run_request *request,
                 const struct remote_attention *attention, struct run_result *result) {
     uint8_t data[sizeof(*request) + BREAKPOINTS_MAX * sizeof(struct breakpoint)];
     size_t list = request->breakpoint_count * sizeof(struct breakpoint);
@@ -169,13 +169,13 @@ void remote_run(struct remote *r, const struct run_request *request,
     if (list)
         memcpy(data + sizeof(*request), request->breakpoints, list);
     struct wire_request q = {.op = WIRE_RUN, .size = sizeof(*request) + list};
-    if (ask(r, &q, data) == 0)
-        await(r, attention);
+    bool interrupted = ask(r, &q, data) == 0 && await(r, attention);
     if (hear(r, result, sizeof(*result), NULL) == -EPIPE) {
         result->end = RAN_INTO_DIFFERENCE;
         snprintf(result->text, sizeof(result->text),
                  "the machine's process has ended unexpectedly");
     }
+    return interrupted;
 }
 
 // ---- processes -----------------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ struct remote_attention {
 
 void remote_info(struct remote *r, struct target_info *info);
 void remote_where(struct remote *r, struct position *p);
-// `attention` may be NULL.
-void remote_run(struct remote *r, const struct run_request *request,
+// `attention` may be NULL. True: it wanted an end, whatever the run ended with.
+bool remote_run(struct remote *r, const struct run_request *request,
                 const struct remote_attention *attention, struct run_result *result);
 int remote_read_registers(struct remote *r, unsigned cpu, struct target_registers *regs);
 int remote_write_registers(struct remote *r, unsigned cpu, const struct target_registers *regs);
