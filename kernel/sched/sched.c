@@ -3,6 +3,7 @@
 // Rules: the kernel is not preempted; a world leaves the processor in schedule() only. The run-queue
 // lock is taken before a switch and released after it by the world switched to, so whoever holds the
 // lock of w->cpu's queue and sees w not ->running knows that its registers are all saved.
+#include "boot/boot_info.h"
 #include "boot/main.h"
 #include "cpu/clock.h"
 #include "cpu/fpu.h"
@@ -18,9 +19,9 @@
 #include "proc/process.h"
 #include "sched/runqueue.h"
 
-// The time a world may run when others wait. 4 ms: short enough for a console, long against the cost
-// of a switch (some 300 instructions).
-#define SLICE_NS 4000000
+// The time a world may run when others wait, and the period of the timer while one runs. 4 ms: short enough
+// for a console, long against the cost of a switch (some 300 instructions). Set at boot by slice=MS.
+static uint64_t slice_ns = 4000000;
 
 // switch.S and what it calls
 void switch_to(uint64_t *save_rsp, uint64_t load_rsp);
@@ -67,7 +68,7 @@ static void start_slice(struct runqueue *rq, struct world *w) {
         rq->slice_end = UINT64_MAX;
         return;
     }
-    rq->slice_end = clock_monotonic() + SLICE_NS;
+    rq->slice_end = clock_monotonic() + slice_ns;
     sched_arm(rq->slice_end);
 }
 
@@ -247,7 +248,7 @@ static void timer_interrupt(void *arg) {
             balance_pull(rq);
         if (rq->count)
             c->need_resched = 1;
-        rq->slice_end = now + SLICE_NS;
+        rq->slice_end = now + slice_ns;
     }
     sched_arm(MIN(next, rq->slice_end));
     (void)arg;
@@ -281,8 +282,19 @@ static void idle_loop(void *arg) {
 
 static struct runqueue boot_runqueue;
 
+// slice=MS on the command line, 1 to 99 ms; anything else is left out of account.
+static void read_slice(void) {
+    const char *value = cmdline_get("slice", 0);
+    unsigned ms = 0;
+    for (; value && *value >= '0' && *value <= '9' && ms < 100; value++)
+        ms = ms * 10 + (unsigned)(*value - '0');
+    if (ms && ms < 100 && !*value)
+        slice_ns = ms * 1000000ull;
+}
+
 void sched_init(void) {
     struct cpu *c = this_cpu();
+    read_slice();
     init_runqueue(c, &boot_runqueue);
     // The boot flow becomes a world, freed like others when it ends (its stack is in the image).
     struct world *boot = kzalloc(sizeof(*boot));
