@@ -60,8 +60,8 @@ boot: all ## boot it unattended: console to stdout, stdin typed into it, ends at
 	$(Q)tools/boot --limit $(LIMIT) $(if $(findstring init=,$(CMDLINE)),,--power-off) \
 		$(MACHINE) $(CONSOLE) $(BUILD)/chronovisor.iso
 
-demo: all ## a short tour of what works
-	$(Q)tools/demo $(MACHINE) $(BUILD)/chronovisor.iso
+demo: all guests worlds ## what it is for, as a short story on the screen; figures in build/demo.json
+	$(Q)tools/demo
 
 docs: ## diagrams of the book, drawn by Graphviz
 	$(Q)tools/graphs docs $(BUILD)/docs

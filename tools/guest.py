@@ -8,6 +8,9 @@ from pathlib import Path
 
 from emu import EmuError
 
+# An image in a log's description, and as version 1 of the format had it.
+IMAGE = re.compile(r"(?P<size>\d+) (?P<sha256>[0-9a-f]{64}) (?P<name>.+)")
+OLD_IMAGE = re.compile(r"(?P<name>.+) (?P<size>\d+) (?P<sha256>[0-9a-f]{64})")
 HOST_MEMORY = 96                                        # MiB for VMkernel and vmx beside the guest
 
 
@@ -73,9 +76,12 @@ class Guest:
         for line in text.splitlines():
             key, _, value = line.partition(" ")
             if key in ("kernel", "module", "image"):
-                name, size, digest = value.rsplit(" ", 2)
+                found = IMAGE.fullmatch(value) or OLD_IMAGE.fullmatch(value)
+                if not found:
+                    raise EmuError(f"the log's description is not understood: {line!r}")
                 kind = "disk" if key == "image" else key
-                guest.images.append(Image(kind, name, None, int(size), digest, disk if kind == "disk" else ""))
+                guest.images.append(Image(kind, found["name"], None, int(found["size"]), found["sha256"],
+                                          disk if kind == "disk" else ""))
             elif re.fullmatch(r"disk\d+", key):
                 interface, mode = value.split()[:2]
                 disk = f",if={interface}," + ("ro" if mode == "ro" else "private")
@@ -108,12 +114,12 @@ class Guest:
     def command(self, *more, vmx="./vmx"):
         """vmx's command line in the folder of the data disk."""
         option = {"kernel": "-kernel", "module": "-initrd", "disk": "-disk"}
-        command = [vmx, "-mem", self.memory, "-cpus", str(self.cpus)]
+        command = ["-mem", self.memory, "-cpus", str(self.cpus)]
         if self.append:
             command += ["-append", self.append]
         for number, image in enumerate(self.images):
             command += [option[image.kind], f"{number}/{image.name}{image.options}"]
-        return shlex.join([*command, *self.options, *more])
+        return f"{vmx} " + shlex.join([*command, *self.options, *more])
 
 
 def sha256(path):

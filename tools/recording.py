@@ -14,7 +14,7 @@ from pathlib import Path
 from datadisk import MOUNT, DataDisk
 from emu import EmuError
 from emu.typing import Script
-from guest import Guest, Image, sha256
+from guest import Guest, sha256
 from session import BUILD, Session, built
 
 MAGIC = b"CHRONLOG"
@@ -72,7 +72,7 @@ def description(log):
 
 
 def header_size(version):
-    return 40
+    return 40 if version == 1 else 64
 
 
 def read_side_file(log):
@@ -170,13 +170,8 @@ def show_messages(disk):
 
 
 def record(args):
-    if args.seed is not None and args.chaos is not None:
-        raise EmuError("--seed and --chaos exclude each other")
-    more = ["-record", LOG_NAME]
-    for option in ("seed", "chaos"):
-        if getattr(args, option) is not None:
-            more += [f"-{option}", str(getattr(args, option))]
-    return run_guest(args, *more, log=Path(args.output))
+    chaos = [] if args.chaos is None else ["-chaos", str(args.chaos)]
+    return run_guest(args, "-record", LOG_NAME, *chaos, log=Path(args.output))
 
 
 def replay(args):
@@ -193,6 +188,3 @@ def replay(args):
                 return session.wait_end(args.limit)
         finally:
             show_messages(disk)
-
-
-__all__ = ["Image", "Recording", "record", "replay", "run_guest"]
