@@ -86,19 +86,22 @@ static bool find_stop(struct timeline *t, const struct position *place, unsigned
             break;
         remote_close(&p->base.machine);
     }
-    while (!p->complete) {
+    if (p->complete)
+        return true;
+    while (far - near >= FEW / 2) {
         uint64_t middle = near + (far - near) / 2;
-        bool last = far - near < FEW / 2;
-        struct goal from = goal_before(t, place, last ? far : middle);
+        struct goal from = goal_before(t, place, middle);
         remote_close(&p->base.machine);
-        if (!probe(t, &from, place, cpu, last ? FEW : 1, p, result))
+        if (!probe(t, &from, place, cpu, 1, p, result))
             return false;
         if (p->steps)
             far = middle;
         else
             near = middle;
     }
-    return true;
+    struct goal from = goal_before(t, place, far);
+    remote_close(&p->base.machine);
+    return probe(t, &from, place, cpu, FEW, p, result);
 }
 
 // Moves the cursor to the last place before `place` that a step would have stopped at. False: it stays.
@@ -130,34 +133,59 @@ int timeline_reverse_step(struct timeline *t, unsigned cpu, struct run_result *r
 }
 
 // ---- the last hit before now ----------------------------------------------------------------------------------
-// Runs from the last checkpoint before *until to there: *hit is the last one met, *until becomes the checkpoint's
-// place. False: the result says why.
+static bool is_stop(const struct run_result *result) {
+    return result->end == RAN_TO_BREAKPOINT || result->end == RAN_TO_WATCHPOINT;
+}
+
+// Whether it is met before the place: an access is over at the place of its hit, a breakpoint is not.
+static bool hit_before(const struct run_hit *hit, enum run_end end, const struct position *place) {
+    return place_compare(&hit->position, place) < (end == RAN_TO_WATCHPOINT);
+}
+
+// Goes from hit to hit up to the place. `until` of a run cannot tell as exactly what comes before the place: only
+// breakpoints stop in the shadow of STI and on a handler's first instruction.
+static void pick(struct timeline *t, struct traveller *m, const struct position *place,
+                 struct run_hit *hit, struct run_result *result) {
+    struct goal goal = goal_of(place);
+    uint32_t flags = RUN_FROM_HERE;
+    for (;;) {
+        traveller_advance(t, m, &goal, flags, true, result);
+        if (!is_stop(result) || !hit_before(&result->hit, result->end, place))
+            return;
+        *hit = result->hit;
+        flags = result->end == RAN_TO_WATCHPOINT ? RUN_FROM_HERE : 0;
+    }
+}
+
+// Runs from the last checkpoint before *until to there: *hit is the last one met before it, *until becomes the
+// checkpoint's place. False: the result says why.
 static bool collect(struct timeline *t, struct position *until, struct run_hit *hit,
                     struct run_result *result) {
     const struct checkpoint *c = checkpoint_before(t, until);
     struct position from = c->copy.at;
-    struct goal goal = goal_of(until);
+    struct goal nearly = goal_before(t, until, 2);
     struct traveller m;
     int error = checkpoint_copy(t, c, &m);
     if (error == -EPIPE)
         return true; // there is one less to try
     if (error)
         return timeline_no_memory(t, result);
-    traveller_advance(t, &m, &goal, RUN_COLLECT | RUN_FROM_HERE, true, result);
+    traveller_advance(t, &m, &nearly, RUN_COLLECT | RUN_FROM_HERE, true, result);
+    *hit = result->hit;
+    if (result->end == RAN_TO_PLACE)
+        pick(t, &m, until, hit, result);
     remote_close(&m.machine);
     if (t->interrupted)
         result->end = RAN_INTERRUPTED;
-    if (result->end != RAN_TO_PLACE && result->end != RAN_TO_END) {
+    if (result->end == RAN_INTERRUPTED || result->end == RAN_INTO_DIFFERENCE) {
         timeline_failed(t, result);
         return false;
     }
-    *hit = result->hit;
     *until = from;
     return true;
 }
 
-// To the place of a breakpoint that was met. It may lie where only a breakpoint stops (on a handler's first
-// instruction, in the shadow of STI), so the last ticks are run with the breakpoints.
+// To the place of a breakpoint that was met, again from hit to hit.
 static void go_to_breakpoint(struct timeline *t, const struct run_hit *hit,
                              struct run_result *result) {
     struct goal before = goal_before(t, &hit->position, 2), after = {hit->position.count + 1, 0};
@@ -167,8 +195,8 @@ static void go_to_breakpoint(struct timeline *t, const struct run_hit *hit,
     uint32_t flags = RUN_FROM_HERE;
     while (place_compare(&m.at, &hit->position) < 0) {
         traveller_advance(t, &m, &after, flags, true, result);
-        flags = 0;
-        if (result->end != RAN_TO_BREAKPOINT && result->end != RAN_TO_WATCHPOINT)
+        flags = result->end == RAN_TO_WATCHPOINT ? RUN_FROM_HERE : 0;
+        if (!is_stop(result))
             break;
     }
     if (place_compare(&m.at, &hit->position) == 0) {
