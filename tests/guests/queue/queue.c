@@ -7,7 +7,7 @@
 #define LAPIC  0xfee00000ull
 #define VECTOR 0x40
 #define PERIOD 10000 // of the timer, in ticks of the APIC's clock
-#define ROUNDS 250
+#define ROUNDS 400
 
 struct job {
     struct job *next;
