@@ -14,9 +14,9 @@ OLD_IMAGE = re.compile(r"(?P<name>.+) (?P<size>\d+) (?P<sha256>[0-9a-f]{64})")
 HOST_MEMORY = 96                                        # MiB for VMkernel and vmx beside the guest
 
 
-def add_arguments(parser):
-    """What chrono run, record and hunt have in common."""
-    parser.add_argument("kernel", help="Linux bzImage, Multiboot 1 or 2 kernel, or boot sector")
+def add_arguments(parser, what="kernel", text="Linux bzImage, Multiboot 1 or 2 kernel, or boot sector"):
+    """What chrono run, record, hunt and gdb have in common."""
+    parser.add_argument(what, help=text)
     parser.add_argument("--append", default="", metavar="S", help="its command line")
     parser.add_argument("--initrd", action="append", default=[], metavar="F",
                         help="initial RAM disk, or a Multiboot module (several)")
@@ -55,8 +55,9 @@ class Guest:
     options: list = field(default_factory=list)         # further ones of vmx
 
     @classmethod
-    def from_arguments(cls, args):
-        images = [Image("kernel", Path(args.kernel).name, Path(args.kernel))]
+    def from_arguments(cls, args, kernel=None):
+        kernel = Path(kernel or args.kernel)
+        images = [Image("kernel", kernel.name, kernel)]
         images += [Image("module", Path(path).name, Path(path)) for path in args.initrd]
         for disk in args.disk:
             path, *options = disk.split(",")

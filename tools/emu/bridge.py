@@ -1,33 +1,40 @@
 """A serial line of a machine as a TCP port of this workstation, for one client at a time."""
 import socket
 import threading
+import time
 
 
 class Bridge:
     """Bytes between a Console and whoever connects to 127.0.0.1:port (0: any free one).
 
-    What the machine sends while nobody is connected is kept for the next client, the last of it.
+    What the machine sends while nobody is connected is kept for the next client, the last of it. A serial
+    line does not tell the machine that a client has left: with `farewell` these bytes do, and what the
+    machine sends up to the end of its `answer` to them is nobody's.
     """
     KEEP = 1 << 20
+    ANSWER_SECONDS = 5
 
-    def __init__(self, console, port=0):
+    def __init__(self, console, port=0, farewell=b"", answer=b""):
         self.console = console
+        self.farewell, self.answer = farewell, answer
         self._client, self._kept = None, bytearray()
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port = self._listener.getsockname()[1]
         console.sink = self._from_machine
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _from_machine(self, data):
-        with self._lock:
-            if self._client is None:
+        with self._changed:
+            client = self._client
+            if client is None:
                 self._kept = (self._kept + data)[-self.KEEP:]
+                self._changed.notify_all()
                 return
-            try:
-                self._client.sendall(data)
-            except OSError:
-                self._client = None                    # it went away
+        try:
+            client.sendall(data)
+        except OSError:
+            pass                                       # it went away: _serve() notices, too
 
     def _serve(self):
         while True:
@@ -36,7 +43,7 @@ class Bridge:
             except OSError:
                 return                                 # closed
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with self._lock:
+            with self._changed:
                 self._client = client
                 kept, self._kept = bytes(self._kept), bytearray()
             try:
@@ -45,9 +52,24 @@ class Bridge:
                     self.console.send(data)
             except Exception:                          # the client or the machine went away
                 pass
-            with self._lock:
+            with self._changed:
                 self._client = None
             client.close()
+            if self.farewell:
+                self._say_farewell()
+
+    def _say_farewell(self):
+        with self._changed:
+            self._kept.clear()
+        try:
+            self.console.send(self.farewell)
+        except Exception:                              # the machine went away
+            return
+        deadline = time.monotonic() + self.ANSWER_SECONDS
+        with self._changed:
+            while self.answer not in self._kept and time.monotonic() < deadline:
+                self._changed.wait(deadline - time.monotonic())
+            self._kept.clear()
 
     def close(self):
         self._listener.close()
