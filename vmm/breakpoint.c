@@ -181,10 +181,10 @@ int breakpoint_hit(struct vcpu *v) {
     vcpu_sync(v, PART_RIP | PART_SEGMENTS | PART_CR);
     bool long_mode = v->efer & EFER_LMA && v->seg[SEG_CS].l;
     uint64_t linear = long_mode ? v->rip : (uint32_t)(v->rip + v->seg[SEG_CS].base);
-    if (vcpu_translate(v, linear, ACCESS_READ, false, &gpa, &error) || !is_set(v->vm, gpa))
+    if (vcpu_translate(v, linear, ACCESS_EXEC, vcpu_cpl(v) == 3, &gpa, &error) ||
+        !is_set(v->vm, gpa))
         return 0;
-    uint32_t control = v->chrono->control;
-    if (!(control & CHRONO_STEP) || control & CHRONO_WATCHES)
+    if (!(v->chrono->control & CHRONO_STEP))
         return 2;
     watch_lift(v, gpa);
     return 1;

@@ -7,8 +7,8 @@
 // CHRONO_SET_BREAKPOINT. vm->lock held; may sleep. 0; -EOPNOTSUPP: no execute-only pages here; -EINVAL,
 // -ENOENT: not set; -ENOMEM; -ENOSPC: too many pages.
 int stage2_set_breakpoint(struct vm *vm, const struct chrono_breakpoint *b);
-// A #BP exit (RIP is at the INT3). 0: it is the guest's own; 1: run again (the caller steps without
-// watches, so it steps over); 2: ours: KVM_EXIT_DEBUG. v->lock held, may sleep.
+// A #BP exit (RIP is at the INT3). 0: it is the guest's own; 1: run again (the caller steps, so the instruction is
+// executed); 2: ours: KVM_EXIT_DEBUG. v->lock held, may sleep.
 int breakpoint_hit(struct vcpu *v);
 // KVM_RUN begins: user space may have written to a page with breakpoints. v->lock held, may sleep.
 void breakpoint_enter_slow(struct vcpu *v);

@@ -2,10 +2,10 @@
 // processor's own breakpoints may be the debugger's while it has them.
 #include "vmm/dr.h"
 #include "vmm/breakpoint.h"
+#include "vmm/clock.h"
 #include "vmm/run.h"
 #include "lib/errno.h"
 #include "mm/uaccess.h"
-#include "vmm/breakpoint.h"
 #include "vmm/skip.h"
 #include "vmm/vendor.h"
 #include "vmm/spurious.h"
@@ -107,15 +107,16 @@ static int debug_exception(struct vcpu *v, const struct vm_exit *e) {
     if ((bits & DR6_BS) && (v->step_over || vcpu_stepping(v)))
         return vcpu_step_done(v); // the trap flag was ours (run.c)
     bool debuggers = (control & DEBUGGED) == DEBUGGED && (bits & 0xf);
-    if (debuggers)
+    if (debuggers && !(bits & DR6_BS))
         return debug_exit(v, VECTOR_DB, linear_rip(v), DR6_FIXED | bits);
-    v->dr6 = (v->dr6 & ~0xfull) | bits;
+    v->dr6 = (v->dr6 & ~0xfull) | (debuggers ? bits & ~0xfull : bits);
     if (bits & DR6_BD || v->dr7 & DR7_GD) {
         v->dr7 &= ~DR7_GD;
         vcpu_debug_changed(v);
     }
     vcpu_inject_exception(v, VECTOR_DB, false, 0);
-    return 1;
+    // The guest steps itself: it gets its trap after the debugger has seen the other.
+    return debuggers ? debug_exit(v, VECTOR_DB, linear_rip(v), DR6_FIXED | (bits & 0xf)) : 1;
 }
 
 static int reflect(struct vcpu *v, const struct vm_exit *e) {
@@ -137,6 +138,8 @@ static int int3(struct vcpu *v, const struct vm_exit *e) {
         return 1;
     if (hit == 2 || (v->guest_debug.control & KVM_GUESTDBG_USE_SW_BP))
         return debug_exit(v, VECTOR_BP, linear_rip(v), 0);
+    clock_add_skipped(v); // without the intercept it would have counted
+    v->skipped = true;
     return reflect(v, e);
 }
 

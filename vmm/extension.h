@@ -22,7 +22,7 @@
 #define CHRONO_TRAP_TSC   (1u << 3)
 #define CHRONO_TRAP_RAND  (1u << 4) // RDRAND, RDSEED, RDPMC: KVM_EXIT_CHRONO_INSN
 #define CHRONO_TRAP_PAUSE (1u << 5) // every PAUSE: KVM_EXIT_CHRONO_INSN
-#define CHRONO_STEP       (1u << 6) // stop after exactly one instruction
+#define CHRONO_STEP       (1u << 6) // stop after exactly one instruction, whatever breakpoint is at it
 #define CHRONO_WATCHES    (1u << 7) // page watches of the VM apply (clear: step over one)
 #define CHRONO_TRAP_DR    (1u << 8) // MOV DR exits: the debugger owns the debug registers
 

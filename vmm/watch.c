@@ -141,7 +141,7 @@ static unsigned size_by_decoding(struct vcpu *v) {
     bool long_mode = v->efer & EFER_LMA && v->seg[SEG_CS].l;
     uint64_t linear = long_mode ? v->rip : (uint32_t)(v->rip + v->seg[SEG_CS].base);
     size_t n = MIN(sizeof(bytes), PAGE_SIZE - linear % PAGE_SIZE);
-    if (vcpu_translate(v, linear, ACCESS_READ, false, &gpa, &error) ||
+    if (vcpu_translate(v, linear, ACCESS_EXEC, vcpu_cpl(v) == 3, &gpa, &error) ||
         vm_read(v->vm, gpa, bytes, n))
         return UNKNOWN;
     enum decode_mode mode = long_mode ? DECODE_64 : v->seg[SEG_CS].db ? DECODE_32 : DECODE_16;
