@@ -27,6 +27,7 @@ class DataDisk:
         """A file of the workstation as `name` (which may have folders) on the disk."""
         target = self.tree / name
         target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
         try:
             os.link(source, target)                    # no copy where it can be avoided
         except OSError:

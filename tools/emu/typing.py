@@ -1,6 +1,7 @@
 """Typing at a machine's console without a person: standard input, or a script."""
 import re
 import time
+from pathlib import Path
 
 from .errors import EmuError, MachineEnded
 
@@ -42,7 +43,7 @@ class Script:
     def __init__(self, path):
         self.path, self.steps = path, []
         try:
-            lines = open(path, encoding="utf-8").read().splitlines()
+            lines = Path(path).read_text(encoding="utf-8").splitlines()
         except OSError as error:
             raise EmuError(f"{path}: {error.strerror}") from None
         for number, line in enumerate(lines, 1):
