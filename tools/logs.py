@@ -1,4 +1,5 @@
 """chrono log: what can be asked of a log, on the workstation; `verify` runs it in the machine."""
+import argparse
 import base64
 import binascii
 import hashlib
@@ -15,10 +16,9 @@ from session import built
 
 DIRECT = {
     "info": "what was recorded, on what, how long",
-    "dump": "records as lines of text: [--kind K] [--v A..B] [--count A..B] [--record A..B]",
+    "dump": "records as lines of text: [--kind K] [--v A..B] [--record A..B]",
     "stat": "records, bytes and rates by kind",
     "diff": "LOG LOG: the first difference of two recordings",
-    "cut": "LOG -o FILE PLACE: the same log, ended earlier",
 }
 
 
@@ -26,17 +26,21 @@ def add_arguments(parser):
     commands = parser.add_subparsers(dest="log_command", metavar="COMMAND", required=True)
     for name, text in DIRECT.items():
         sub = commands.add_parser(name, help=text, add_help=False)
-        sub.add_argument("rest", nargs="*")
+        sub.add_argument("rest", nargs=argparse.REMAINDER)
         sub.set_defaults(function=direct)
     graph = commands.add_parser("graph", help="events over time, and the flow between exit reasons, drawn by Graphviz")
-    graph.add_argument("log")
+    add_log_arguments(graph)
     graph.add_argument("-o", "--output", required=True, metavar="F", help="a file .svg, .png, .pdf or .dot")
-    graph.add_argument("--trace", metavar="F", help="exits of a replay (chrono replay --trace F)")
+    graph.add_argument("--exits", action="store_true", help="replay it for the exits of the guest; or give a --trace")
     graph.set_defaults(function=draw)
     verify = commands.add_parser("verify", help="reads all of it, then replays it and compares every hash")
     verify.add_argument("--read-only", action="store_true", help="only read it; no replay")
     add_log_arguments(verify)
     verify.set_defaults(function=verify_log)
+    cutting = commands.add_parser("cut", help="replays it to a place and writes the log of that much")
+    add_log_arguments(cutting)
+    cutting.add_argument("-o", "--output", required=True, metavar="F")
+    cutting.set_defaults(function=cut_log)
     packing = commands.add_parser("pack", help="one file of log, images, symbols and the vmx that recorded it")
     packing.add_argument("log")
     packing.add_argument("-o", "--output", metavar="F", help="(LOG.tar.zst)")
@@ -56,7 +60,7 @@ def add_log_arguments(parser):
     parser.add_argument("--image", action="append", default=[], metavar="F",
                         help="a file that may be one of its images: found by SHA-256 (several)")
     parser.add_argument("--until", metavar="PLACE", help="stop at COUNT or event:N")
-    parser.add_argument("--trace", metavar="F", help="write a line for each exit of the guest to F")
+    parser.add_argument("--trace", metavar="F", help="the guest's exits, a line each: written by a replay, read by graph")
     parser.add_argument("--more-memory", type=int, default=0, metavar="M", help="MiB more for the machine")
     parser.add_argument("--vmx", action="append", default=[], metavar="OPTION", help="passed to vmx as it is")
     add_machine_arguments(parser)
@@ -82,25 +86,42 @@ def direct(args):
 
 def draw(args):
     with tempfile.TemporaryDirectory(prefix="chrono-") as work:
-        command = [built("chrono-log"), "graph", log_of(args.log, work)] + ([args.trace] if args.trace else [])
+        command = [built("chrono-log"), "graph", log_of(args.log, work)]
+        if args.exits:
+            args.trace = args.trace or str(Path(work) / "trace")
+            if status := quiet_replay(args):
+                return status
+        if args.trace:
+            command.append(args.trace)
         dot = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-        if dot.returncode:
-            return dot.returncode
-        kind = Path(args.output).suffix[1:]
-        if kind == "dot":
-            Path(args.output).write_bytes(dot.stdout)
-            return 0
-        return subprocess.run(["dot", f"-T{kind or 'svg'}", "-o", args.output], input=dot.stdout, check=False).returncode
+    if dot.returncode:
+        return dot.returncode
+    kind = Path(args.output).suffix[1:] or "svg"
+    if kind == "dot":
+        Path(args.output).write_bytes(dot.stdout)
+        return 0
+    return subprocess.run(["dot", f"-T{kind}", "-o", args.output], input=dot.stdout, check=False).returncode
+
+
+def quiet_replay(args):
+    from recording import replay
+    return replay(args, "-serial", "null")
+
+
+def cut_log(args):
+    from recording import cut
+    if not args.until:
+        raise EmuError("cut needs --until COUNT or --until event:N: where the new log ends")
+    args.vmx += ["-serial", "null"]
+    return cut(args)
 
 
 def verify_log(args):
-    from recording import replay
     with tempfile.TemporaryDirectory(prefix="chrono-") as work:
         status = subprocess.run([built("chrono-log"), "verify", log_of(args.log, work)], check=False).returncode
     if status or args.read_only:
         return status
-    args.vmx.append("-serial=null")
-    return replay(args)
+    return quiet_replay(args)
 
 
 def pack_log(args):

@@ -18,7 +18,7 @@ from guest import Guest, sha256
 from session import BUILD, Session, built
 
 MAGIC = b"CHRONLOG"
-LOG_NAME, MESSAGES = "run.log", "messages"
+LOG_NAME, MESSAGES, TRACE = "run.log", "messages", "trace"
 
 
 def side_file(log):
@@ -174,17 +174,36 @@ def record(args):
     return run_guest(args, "-record", LOG_NAME, *chaos, log=Path(args.output))
 
 
-def replay(args):
-    """Exit status 0: every check equal. 124: a difference. 125: refused."""
+def replay(args, *more, fetch=()):
+    """Exit status 0: every check equal. 124: a difference. 125: refused. `more`: options of vmx; `fetch`:
+    (name on the data disk, file here) of what they write."""
     with tempfile.TemporaryDirectory(prefix="chrono-") as work:
         recording = Recording.open(args.log, work, args.image)
         disk = DataDisk(work)
         recording.put(disk)
-        more = ["-log", MESSAGES] + (["-until", args.until] if args.until else []) + args.vmx
-        session = Session(disk, recording.command(*more), recording.guest.host_memory() + args.more_memory,
+        options = ["-log", MESSAGES, *more, *args.vmx]
+        if args.until:
+            options += ["-until", args.until]
+        if args.trace:
+            options += ["-trace", TRACE]
+            fetch = [*fetch, (TRACE, args.trace)]
+        session = Session(disk, recording.command(*options), recording.guest.host_memory() + args.more_memory,
                           args.emu, args.ips)
         try:
             with session:
                 return session.wait_end(args.limit)
         finally:
+            for name, target in fetch:
+                disk.get(name, target)
             show_messages(disk)
+
+
+def cut(args):
+    """chrono log cut: replays a log to a place, and writes the log of that much."""
+    part = "cut.log"
+    status = replay(args, "-record", part, fetch=[(part, args.output)])
+    if status == 0:
+        with tempfile.TemporaryDirectory(prefix="chrono-") as work:
+            whole = Recording.open(args.log, work, args.image)
+            write_side_file(args.output, whole.guest, recorder(), whole.symbols)
+    return status
