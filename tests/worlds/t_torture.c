@@ -20,7 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "../../vmm/extension.h"
-#include "../guests/torture/memory.h"
+#include "../guests/torture/layout.h"
 
 #define MAX_EVENTS      100000
 #define MEAN_TICKS      1000 // between events
@@ -28,10 +28,6 @@
 #define TICKS_PER_ROUND 180          // at most
 #define NEVER           (1ull << 40) // a count that no guest reaches
 #define LONGEST         20000        // ticks of a round
-
-// The guest's code, and places in it.
-extern const uint8_t torture_code[], torture_code_end[], on_de[], on_db[], on_bp[], on_ud[],
-    on_df[], on_gp[], on_pf[], on_int[], on_user[], on_irq[], user_code[], user_code_end[];
 
 static void fail(const char *what) {
     perror(what);
@@ -61,60 +57,6 @@ struct machine {
     bool done;
 };
 
-static uint64_t address_of(const uint8_t *label) {
-    return CODE + (label - torture_code);
-}
-
-static void put(struct machine *m, uint64_t at, uint64_t value) {
-    memcpy(m->memory + at, &value, sizeof(value));
-}
-
-static void write_page_tables(struct machine *m) {
-    put(m, PML4, PDPT | 7);
-    put(m, PDPT, PAGE_DIR | 7);
-    put(m, PAGE_DIR, PAGE_TABLE | 7);
-    for (uint64_t page = 0; page < RAM_SIZE; page += 4096)
-        put(m, PAGE_TABLE + page / 4096 * 8, page | 3);
-    put(m, PAGE_TABLE + (NO_STACK - 4096) / 4096 * 8, 0);
-    put(m, PAGE_TABLE + USER_CODE / 4096 * 8, USER_CODE | 7);
-    put(m, PAGE_TABLE + (USER_STACK - 4096) / 4096 * 8, (USER_STACK - 4096) | 7);
-    for (unsigned i = 0; i < 16; i++)
-        put(m, ALIAS_PTE(i), (FRAMES + i * 4096) | 3);
-    put(m, PAGE_TABLE + MMIO_LINEAR / 4096 * 8, MMIO | 3);
-}
-
-// type 0xe: interrupt gate, 0xf: trap gate
-static void gate(struct machine *m, unsigned vector, uint64_t address, unsigned ist, unsigned dpl,
-                 unsigned type) {
-    put(m, IDT + vector * 16,
-        (address & 0xffff) | KERNEL_CS << 16 |
-            (uint64_t)(ist | dpl << 13 | type << 8 | 0x8000) << 32 |
-            (address >> 16 & 0xffff) << 48);
-    put(m, IDT + vector * 16 + 8, address >> 32);
-}
-
-static void write_tables(struct machine *m) {
-    put(m, GDT + KERNEL_CS, 0x00af9b000000ffff);
-    put(m, GDT + KERNEL_DS, 0x00cf93000000ffff);
-    put(m, GDT + (USER_DS & ~3), 0x00cff3000000ffff);
-    put(m, GDT + (USER_CS & ~3), 0x00affb000000ffff);
-    put(m, GDT + TSS_SELECTOR, 0x00008b0000000067 | (uint64_t)TSS << 16);
-    put(m, TSS + 4, RING0_STACK);
-    put(m, TSS + 0x24, IST_FAULT);
-    put(m, TSS + 0x2c, IST_IRQ);
-    static const struct {
-        uint8_t vector, ist, type;
-        const uint8_t *handler;
-    } faults[] = {{0, 0, 14, on_de}, {1, 0, 14, on_db},  {3, 0, 14, on_bp}, {6, 0, 14, on_ud},
-                  {8, 1, 14, on_df}, {13, 0, 14, on_gp}, {14, 0, 14, on_pf}};
-    for (unsigned i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
-        gate(m, faults[i].vector, address_of(faults[i].handler), faults[i].ist, 0, faults[i].type);
-    gate(m, 0x30, address_of(on_int), 0, 0, 15);
-    gate(m, 0x31, address_of(on_user), 0, 3, 14);
-    for (unsigned i = 0; i < VECTOR_COUNT; i++)
-        gate(m, VECTOR_FIRST + i, address_of(on_irq) + i * 8, 2, 0, 14);
-}
-
 static struct kvm_segment segment(unsigned selector, unsigned type, bool code) {
     return (struct kvm_segment){.selector = selector,
                                 .type = type,
@@ -143,7 +85,7 @@ static void set_registers(struct machine *m, uint64_t rounds) {
     s.idt = (struct kvm_dtable){.base = IDT, .limit = 0xfff};
     must(ioctl(m->vcpu, KVM_SET_SREGS, &s), "KVM_SET_SREGS");
     struct kvm_regs r = {
-        .rip = CODE, .rsp = STACK, .rflags = 2, .r13 = rounds, .r15 = 88172645463325252};
+        .rip = CODE, .rsp = STACK, .rflags = 2, .r13 = rounds, .r15 = TORTURE_SEED};
     must(ioctl(m->vcpu, KVM_SET_REGS, &r), "KVM_SET_REGS");
 }
 
@@ -177,10 +119,9 @@ static struct machine create(uint64_t rounds, uint32_t control) {
     must(ioctl(m.vm, KVM_SET_USER_MEMORY_REGION, &slot), "KVM_SET_USER_MEMORY_REGION");
     m.vcpu = must(ioctl(m.vm, KVM_CREATE_VCPU, 0), "KVM_CREATE_VCPU");
     map_run(&m);
-    memcpy(m.memory + CODE, torture_code, torture_code_end - torture_code);
-    memcpy(m.memory + USER_CODE, user_code, user_code_end - user_code);
-    write_page_tables(&m);
-    write_tables(&m);
+    torture_copy(m.memory);
+    torture_page_tables(m.memory, MMIO);
+    torture_tables(m.memory, 1);
     set_cpuid(&m);
     set_registers(&m, rounds);
     m.chrono->control = CHRONO_STOP_AT | CHRONO_VTIME | control;

@@ -1,4 +1,4 @@
-// Where things are in the torture guest's memory: for its code and for its driver. All linear addresses
+// Where things are in the torture guest's memory: for its code and for who loads it. All linear addresses
 // below 1 MB are physical ones.
 #pragma once
 
@@ -22,6 +22,7 @@
 #define USER_CODE   0x41000
 #define USER_STACK  0x43000
 #define FRAMES      0x50000 // behind the aliases
+#define TURN        0x60000 // torture.c's way in and out
 
 // Linear addresses of their own
 #define ALIAS 0x100000 // 16 pages, first at FRAMES
@@ -35,6 +36,7 @@
 #define NESTING    VARIABLES + 0
 #define SAVED_RSP  VARIABLES + 8
 #define INTERRUPTS VARIABLES + 16
+#define AT_END     VARIABLES + 24 // where to go then; 0: nowhere
 
 #define KERNEL_CS    0x08
 #define KERNEL_DS    0x10
@@ -45,5 +47,6 @@
 #define VECTOR_FIRST 0x40
 #define VECTOR_COUNT 16
 
-#define PORT_DATA 0x60
-#define PORT_DONE 0xf4
+#define PORT_DATA   0x60
+#define PORT_SERIAL 0x3f8
+#define PORT_DONE   0xf4

@@ -3,8 +3,8 @@
 // and devices answered, which faults came. Two runs with the same events must end with the same hash.
 //
 // It is 64-bit code of ring 0 (a little of ring 3), loaded at CODE by its driver, tests/worlds/
-// t_torture.c, which also lays out its tables (memory.h). R15: random numbers, R13: rounds to go,
-// R12: base of the data. Only offsets within this file are relocated: it is assembled into the driver.
+// t_torture.c, or by torture.c, which also lay out its tables (layout.h). R15: random numbers, R13: rounds
+// to go. Only offsets within this file are relocated: it is assembled into who loads it.
 #include "memory.h"
 
 .macro HASH what
@@ -43,6 +43,10 @@ round:
     jnz round
     mov %r14, %rax
     out %eax, $PORT_DONE
+    mov AT_END, %rbx
+    test %rbx, %rbx
+    jz 1f
+    jmp *%rbx
 1:  hlt
     jmp 1b
 
@@ -50,7 +54,7 @@ round:
 operations:
     .irp name, calls, stos, movs, movs_down, scan, windows, shadow, flags, faults, nested, double_fault, \
                modify, absent, readonly, remap, accessed, cpuid, ports, string_ports, mmio, mmio_rmw, tsc, \
-               halt, odd_exits, control, msrs, steps, ring3, software, floating, stack, calls
+               halt, odd_exits, control, msrs, steps, ring3, software, floating, stack, serial
     .long op_\name - operations
     .endr
 
@@ -290,6 +294,13 @@ op_string_ports:
     mov $7, %ecx
     rep outsb
     HASH %rsi
+    ret
+
+// What it receives comes at moments of somebody else's choosing.
+op_serial:
+    mov $PORT_SERIAL, %edx
+    in (%dx), %al
+    HASH %rax
     ret
 
 op_mmio:
