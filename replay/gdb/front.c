@@ -20,7 +20,7 @@ static bool on_bytes(void *opaque) {
 
 // The VM goes its way until somebody connects. True: it has ended.
 static bool run_alone(struct front *f, struct run_result *last) {
-    const struct remote_attention attention = {f->line.events, line_knock, f};
+    const struct remote_attention attention = {f->line.events, line_knock, &f->line};
     timeline_set_attention(f->timeline, &attention);
     timeline_continue(f->timeline, last);
     return last->end == RAN_TO_END || last->end == RAN_INTO_DIFFERENCE;

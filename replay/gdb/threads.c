@@ -61,12 +61,15 @@ void command_next_threads(struct debugger *d, struct scan *args) {
     packet_text(&d->reply, "l");
 }
 
-// What the vCPU is doing, in a line; without what could not stand in XML.
+// What the vCPU is doing, in a line: without its name, which gdb knows, and without what could not stand in XML.
 static void describe(struct debugger *d, uint32_t cpu, char *text, size_t n) {
-    char number[12];
+    char number[12], name[24];
     snprintf(number, sizeof(number), "%u", cpu);
+    size_t length = (size_t)snprintf(name, sizeof(name), "vCPU %u: ", cpu);
     remote_text(timeline_machine(d->timeline), TEXT_CPU, number, text, n);
     text[strcspn(text, "\n")] = 0;
+    if (!strncmp(text, name, length))
+        memmove(text, text + length, strlen(text + length) + 1);
     for (char *c = text; *c; c++)
         if (strchr("<>&\"'", *c) || *c < ' ')
             *c = ' ';
