@@ -123,11 +123,15 @@ static int64_t serve_translate(uint32_t *size) {
 }
 
 static int64_t serve_event_v(uint32_t *size) {
-    return server.ops->event_v(server.target, server.request.address);
+    uint64_t v = server.ops->event_v(server.target, server.request.address);
+    memcpy(server.data, &v, *size = sizeof(v));
+    return 0;
 }
 
 static int64_t serve_hash(uint32_t *size) {
-    return server.ops->hash(server.target, server.request.what);
+    uint64_t hash = server.ops->hash(server.target, server.request.what);
+    memcpy(server.data, &hash, *size = sizeof(hash));
+    return 0;
 }
 
 static int64_t serve_text(uint32_t *size) {

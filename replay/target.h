@@ -12,8 +12,8 @@ struct position {
     uint64_t v, count;
     uint64_t rip, rcx;
     uint32_t cpu; // whose turn it is
-    // Interrupts and injected exceptions that were delivered at this count: delivery takes no tick, so that on
-    // a handler's first instruction (1) the count is still that of the interrupted one (0).
+    // What happened at this count and took no tick: interrupts and injected exceptions delivered, changes of the
+    // vCPU. On a handler's first instruction (1) the count is still that of the interrupted one (0).
     uint32_t deliveries;
     uint64_t event; // number of the log's next event (replay), of events so far (recording), else 0
 };

@@ -193,13 +193,11 @@ static void go_to_breakpoint(struct timeline *t, const struct run_hit *hit,
     if (!traveller_start(t, &before, &m, result))
         return;
     uint32_t flags = RUN_FROM_HERE;
-    while (place_compare(&m.at, &hit->position) < 0) {
+    do {
         traveller_advance(t, &m, &after, flags, true, result);
         flags = result->end == RAN_TO_WATCHPOINT ? RUN_FROM_HERE : 0;
-        if (!is_stop(result))
-            break;
-    }
-    if (place_compare(&m.at, &hit->position) == 0) {
+    } while (is_stop(result) && place_compare(&m.at, &hit->position) < 0);
+    if (is_stop(result) && place_compare(&m.at, &hit->position) == 0) {
         traveller_adopt(t, &m, result);
         result->end = RAN_TO_BREAKPOINT;
         return;

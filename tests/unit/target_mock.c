@@ -45,6 +45,11 @@ static struct event event(const struct mock *m, uint64_t number) {
 }
 
 // ---- what happens between instructions ------------------------------------------------------------------------
+static void switch_to(struct mock *m, unsigned cpu) {
+    m->deliveries += m->current != cpu;
+    m->current = cpu;
+}
+
 static bool runnable(const struct mock_cpu *c) {
     return !c->halted || (c->pending && !c->in_handler);
 }
@@ -60,7 +65,7 @@ static bool take_events(struct mock *m) {
         if (e.kind == EVENT_INTERRUPT)
             m->cpu[e.cpu].pending = true;
         else if (runnable(&m->cpu[e.cpu]))
-            m->current = e.cpu;
+            switch_to(m, e.cpu);
         m->event++;
     }
 }
@@ -71,7 +76,7 @@ static bool find_cpu(struct mock *m) {
         return true;
     for (unsigned i = 0; i < m->cpus; i++)
         if (runnable(&m->cpu[i])) {
-            m->current = i;
+            switch_to(m, i);
             return true;
         }
     m->anchor += event(m, m->event).v - now_v(m);
@@ -214,6 +219,8 @@ static bool between(struct mock *m, const struct run_request *q, struct run_resu
 static void loop(struct mock *m, const struct run_request *q, struct run_result *result) {
     struct position start, now;
     mock_where(m, &start);
+    if (m->count >= q->until_count && now_v(m) >= q->until_v)
+        return; // RAN_TO_PLACE, even in a shadow
     bool here = q->flags & RUN_FROM_HERE;
     for (;; here = true) {
         if (m->cpu[m->current].shadow == SHADOW_NONE && between(m, q, result))
