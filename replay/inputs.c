@@ -1,5 +1,13 @@
 // The front of the inputs: hands every question to the implementation in use.
+#include <stdlib.h>
 #include "replay/inputs_ops.h"
+
+struct inputs *inputs_new(const struct inputs_ops *ops, void *own, uint64_t hz) {
+    struct inputs *in = calloc(1, sizeof(*in));
+    if (in)
+        *in = (struct inputs){.ops = ops, .own = own, .hz = hz};
+    return in;
+}
 
 void inputs_add_source(struct inputs *in, struct input_source *s) {
     struct input_source **at = &in->sources;
@@ -62,7 +70,16 @@ int inputs_finish(struct inputs *in, const struct landmark *at, const char *how)
     return in->ops->finish ? in->ops->finish(in, at, how) : 0;
 }
 
+uint64_t inputs_event(const struct inputs *in) {
+    return in->ops->event ? in->ops->event(in) : 0;
+}
+
+uint32_t inputs_sum_unit(const struct inputs *in) {
+    return in->ops->sum_unit ? in->ops->sum_unit(in) : 0;
+}
+
 void inputs_free(struct inputs *in) {
-    if (in)
+    if (in && in->ops->free)
         in->ops->free(in);
+    free(in);
 }

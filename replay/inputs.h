@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "replay/checks.h"
 
 struct inputs;
 
@@ -60,11 +61,21 @@ bool inputs_left(const struct inputs *in);
 // Asks for it: the only function that a signal handler may call.
 void inputs_leave(struct inputs *in);
 
-// The machine, as recording and replaying see it.
+// The debugger holds the VM from one to the other: that time does not exist for the guest.
+void inputs_hold(struct inputs *in);
+void inputs_release(struct inputs *in);
+
+// The machine, as recording and replaying see it. Called at landmarks.
 struct inputs_target {
     void *opaque;
-    uint64_t (*hash_state)(void *opaque);  // registers of all vCPUs and all devices
-    uint64_t (*hash_memory)(void *opaque); // all of guest memory
+    void (*check)(void *opaque, struct state_check *c); // registers of all vCPUs, all devices
+    // Sums of all of guest memory as it is now, one for each unit of inputs_sum_unit() bytes. The array stays
+    // until the next call.
+    const struct memory_sum *(*sums)(void *opaque, size_t *count);
+    // A few words on where the machine differs from what was recorded: registers and devices, a unit of memory.
+    void (*name_state)(void *opaque, const struct state_check *recorded, char *buf, size_t n);
+    void (*name_memory)(void *opaque, size_t unit, const struct memory_sum *recorded, char *buf,
+                        size_t n);
     // Ends the run with a sentence: the log came to its end, or the replay differs (failed).
     void (*stop)(void *opaque, bool failed, const char *reason);
 };
@@ -75,16 +86,42 @@ void inputs_set_target(struct inputs *in, const struct inputs_target *t);
 // each in a fixed order: tick, clock, fingerprint, memory, cpus, command line, images with SHA-256.
 // NULL: out of memory, or with a sentence in `error`.
 struct inputs *inputs_pass_through(uint64_t hz);
-// Writes `path` while the machine runs. `seed`: of the jitter that moves anchors, 0: none.
-struct inputs *inputs_record(const char *path, const char *description, uint64_t hz, uint64_t seed,
-                             char error[256]);
+// Writes `path` while the machine runs.
+struct record_options {
+    uint64_t seed;         // of the jitter that moves anchors, 0: none
+    uint64_t sum_interval; // ticks between two sums of memory; 0: RECORD_SUM_INTERVAL
+    uint32_t sum_unit;     // bytes: MEMORY_PAGE or MEMORY_REGION; 0: the latter
+};
+#define RECORD_SUM_INTERVAL (1ull << 30)
+struct inputs *inputs_record(const char *path, const char *description, uint64_t hz,
+                             const struct record_options *options, char error[256]);
 // Ticks per second of the run in the log `path`: the machine that replays it must use them. 0, or -errno with a
 // sentence.
 int inputs_replay_hz(const char *path, uint64_t *hz, char error[256]);
-// Reads `path`. A description that differs from the recorded one is refused, naming the first line.
+// Reads `path`. A description that differs from the recorded one is refused, naming the first line. (Lines of
+// images, "kernel SIZE SHA256 NAME", are compared without the name.)
 struct inputs *inputs_replay(const char *path, const char *description, uint64_t hz,
                              char error[256]);
-// At the end of the run, however it came: writes the last chunk, or checks the last hashes. `how`: a word.
+// Bytes of memory that one sum is for; 0: nobody asks for sums.
+uint32_t inputs_sum_unit(const struct inputs *in);
+// At the end of the run, however it came: writes the last chunk, or checks the last sums. `how`: a word.
 // 0, or -errno after a sentence on standard error.
 int inputs_finish(struct inputs *in, const struct landmark *at, const char *how);
 void inputs_free(struct inputs *in);
+
+// ---- Looking at the log, leaving it ------------------------------------------------------------------
+// Events are numbered as the log's records are. The next one of a replay; so many were recorded so far; else 0.
+uint64_t inputs_event(const struct inputs *in);
+// How many there are in the log that is replayed; else 0.
+uint64_t inputs_events(const struct inputs *in);
+// V at which a record is due; UINT64_MAX: there is none.
+uint64_t inputs_event_v(const struct inputs *in, uint64_t event);
+// A line of text for each of the records first .. last; at most n-1 bytes and a 0.
+void inputs_describe(const struct inputs *in, uint64_t first, uint64_t last, char *buf, size_t n);
+// Memory sums of the replay so far in which nothing but accessed bits differed.
+uint64_t inputs_accessed_only(const struct inputs *in);
+// Between two events of a replay, at a landmark: from here on inputs come from the world, and are recorded into
+// `record` unless that is NULL. The new log begins with what the old one has up to here, so it needs nothing
+// of the old one. 0, or -errno with a sentence.
+int inputs_go_live(struct inputs *in, const char *record, const struct landmark *at,
+                   char error[256]);

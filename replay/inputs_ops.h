@@ -13,21 +13,29 @@ struct inputs_ops {
     uint64_t (*idle)(struct inputs *in, const struct landmark *at, uint64_t anchor,
                      uint64_t deadline, int *err);
     int (*finish)(struct inputs *in, const struct landmark *at, const char *how);
-    void (*free)(struct inputs *in);
+    void (*free)(struct inputs *in); // in->own
+    uint64_t (*event)(const struct inputs *in);
+    uint32_t (*sum_unit)(const struct inputs *in);
 };
 
 struct inputs {
     const struct inputs_ops *ops;
+    void *own; // the implementation's
     struct inputs_target target;
     struct input_source *sources; // in order of registration
     unsigned source_count;
     uint64_t hz, anchor_now; // anchor as of the last question, so that V of a landmark is known
     volatile bool left;      // the user wants to leave; set in a signal handler, too
     uint64_t start_ns;       // host's monotonic clock when V was 0 (world.c)
+    uint64_t held_ns;        // the same when a debugger took hold of the VM
 };
 
+// With an implementation; NULL: out of memory.
+struct inputs *inputs_new(const struct inputs_ops *ops, void *own, uint64_t hz);
+
 // ---- The world (world.c): the only file that asks it ---------------------------------------------
-void world_start(struct inputs *in);
+// From now on V passes with the host's time; it is `v` now.
+void world_start(struct inputs *in, uint64_t v);
 uint64_t world_wall_clock(void);
 void world_random(void *buf, size_t n);
 // V that belongs to this moment of the host's monotonic clock.

@@ -1,4 +1,6 @@
 #include "replay/log_format.h"
+#include <string.h>
+#include "replay/varint.h"
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -14,7 +16,27 @@ const char *log_kind_name(enum log_kind kind) {
     static const char *const names[] = {
         [LOG_ANCHOR] = "anchor", [LOG_INPUT] = "input", [LOG_RESULT] = "result",
         [LOG_SWITCH] = "switch", [LOG_WAKE] = "wake",   [LOG_MEMORY] = "memory",
-        [LOG_END] = "end"};
+        [LOG_END] = "end",       [LOG_CHECK] = "check"};
     return (unsigned)kind < sizeof(names) / sizeof(names[0]) && names[kind] ? names[kind]
                                                                             : "unknown";
+}
+
+bool log_sum_next(struct log_sums *s, uint64_t *index, struct memory_sum *sum) {
+    uint64_t step;
+    size_t used = 0, size = (size_t)(s->end - s->at);
+    if (!s->left || !varint_get(s->at, size, &used, &step) || step > UINT64_MAX - s->index ||
+        size - used < sizeof(*sum))
+        return false;
+    *index = s->index += step;
+    memcpy(sum, s->at + used, sizeof(*sum));
+    s->at += used + sizeof(*sum);
+    s->left--;
+    return true;
+}
+
+size_t log_sum_put(uint8_t *to, uint64_t *last, uint64_t index, const struct memory_sum *sum) {
+    size_t used = varint_put(to, index - *last);
+    *last = index;
+    memcpy(to + used, sum, sizeof(*sum));
+    return used + sizeof(*sum);
 }

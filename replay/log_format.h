@@ -1,35 +1,49 @@
 // The log of a recorded run (docs/log-format.md is the specification).
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "replay/checks.h"
 
 #define LOG_MAGIC        "CHRONLOG"
-#define LOG_VERSION      1
+#define LOG_VERSION      2
 #define LOG_CHUNK_MAGIC  0x4b4e4843u // "CHNK"
 #define LOG_CHUNK_MAX    (1u << 20)  // of a chunk's records, before compression
 #define LOG_CHUNK_TARGET (32u << 10) // a chunk is closed when it holds this much
 #define LOG_HEADER_MAX   (64u << 10) // of the description
+#define LOG_SUMS_MAX     8192u       // of units of memory in one record
+
+// How a run is recorded and must be replayed, besides what its description says.
+struct log_settings {
+    uint64_t hz;             // ticks per second of virtual time
+    uint64_t seed;           // of the jitter, 0: none
+    uint64_t sum_interval;   // ticks executed between two sums of memory
+    uint64_t check_interval; // and between two checks where no event comes
+    uint32_t sum_unit;       // bytes: MEMORY_PAGE or MEMORY_REGION
+    uint32_t reserved;       // 0
+};
 
 // All numbers little-endian.
 struct log_header {
     char magic[8];
     uint32_t version;
     uint32_t description_size; // bytes of text that follow: "key value" lines
-    uint64_t hz;               // ticks per second of virtual time
-    uint64_t seed;             // of the jitter, 0: none
-    uint64_t checksum;         // XXH3 of this structure with checksum 0, then of the description
+    struct log_settings settings;
+    uint64_t checksum; // XXH3 of this structure with checksum 0, then of the description
 };
 struct log_chunk {
     uint32_t magic;
     uint32_t number;                    // from 0
     uint64_t first_v;                   // V of the record before the first of this chunk
+    uint64_t first_record;              // number of the first record
     uint32_t records_size, stored_size; // before and after compression (zstd)
     uint64_t checksum; // XXH3 of this structure with checksum 0, then of the stored bytes
 };
-_Static_assert(sizeof(struct log_header) == 40 && sizeof(struct log_chunk) == 32, "as documented");
+_Static_assert(sizeof(struct log_header) == 64 && sizeof(struct log_chunk) == 40, "as documented");
 
-// A record: one byte with the kind in its low four bits, then varints. `step` is the virtual
-// time V since the record before (V orders all that happens: the count stands still while the guest is idle); a check of 32 bits is the low half of the XXH3 of registers and devices at that landmark.
+// A record: one byte with the kind in its low four bits, then varints. `step` is the virtual time V since the
+// record before (V orders all that happens: the count stands still while the guest is idle). `check` is a struct
+// state_check of registers and devices at that landmark, before the event.
 enum log_kind {
     LOG_ANCHOR = 1, // step, check, increase of the anchor
     LOG_INPUT = 2,  // step, check, source, size, bytes
@@ -37,22 +51,45 @@ enum log_kind {
     LOG_SWITCH = 4, // step, check, vCPU
     LOG_WAKE =
         5, // step, check, increase of the anchor: something ended an idle time before its timer
-    LOG_MEMORY = 6, // step, XXH3 of guest memory (8 bytes), of registers and devices (8 bytes)
-    LOG_END = 7,    // step, XXH3 of memory, of registers and devices, size, word: how the run ended
+    LOG_MEMORY =
+        6, // step, check, 1 if the next record continues this one else 0, number of sums, sums
+    LOG_END = 7,   // step, check, 0, size, word: how the run ended
+    LOG_CHECK = 8, // step, check, 0
 };
-#define LOG_CHECK_SIZE 4
-#define LOG_HASH_SIZE  8
+#define LOG_KINDS 9
 
 struct log_record {
     enum log_kind kind;
     uint64_t number; // of the record in the log, from 0
     uint64_t v;      // virtual time of the landmark; for results, of the record before
-    uint32_t check;
-    uint64_t value; // increase, source or vCPU
-    uint64_t memory_hash, state_hash;
-    const uint8_t *data; // of inputs, results and the end's word; valid until the next record
+    struct state_check check;
+    uint64_t value; // increase, source, vCPU, or whether sums go on
+    // Of inputs, results and the end's word; of memory the sums (log_sum_next()). Valid until the next record.
+    const uint8_t *data;
     size_t size;
+    uint64_t sum_count;
+    size_t encoded_size,
+        hash_bytes; // in the log before compression: in all, and of these checks and sums
 };
+// Whether a kind is something that happened to the guest.
+static inline bool log_is_event(enum log_kind kind) {
+    return kind == LOG_ANCHOR || kind == LOG_INPUT || kind == LOG_SWITCH || kind == LOG_WAKE;
+}
+
+// Sums of the units of memory that changed since the record before: index less that of the sum before (the
+// first: index), then struct memory_sum.
+struct log_sums {
+    const uint8_t *at, *end;
+    uint64_t left, index;
+};
+static inline struct log_sums log_sums_of(const struct log_record *r) {
+    return (struct log_sums){r->data, r->data + r->size, r->sum_count, 0};
+}
+// The next unit's index and sum; false at the end.
+bool log_sum_next(struct log_sums *s, uint64_t *index, struct memory_sum *sum);
+// Writes one (at most LOG_SUM_MAX bytes); *last is the index of the one before, 0 at first. Returns the bytes.
+#define LOG_SUM_MAX (10 + sizeof(struct memory_sum))
+size_t log_sum_put(uint8_t *to, uint64_t *last, uint64_t index, const struct memory_sum *sum);
 
 // XXH3 of a head (with its checksum field 0) followed by a body.
 uint64_t log_checksum(const void *head, size_t head_size, const void *body, size_t body_size);

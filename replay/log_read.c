@@ -11,74 +11,129 @@
 
 struct log_reader {
     char name[64];
-    const uint8_t *data;
-    size_t size;
+    int fd;              // -1: the log is in `data`
+    const uint8_t *data; // in memory
+    uint64_t size;
     struct log_header header;
     char *description;
-    size_t next_chunk;      // offset in the file
+    uint64_t next_chunk;    // offset in the file
     struct log_chunk chunk; // the one being read
     uint64_t chunk_offset;
     size_t at;          // in records
-    uint64_t v, number; // of the last record
+    uint64_t v, number; // of the last record, of the next one
     bool ended;         // LOG_END was read
     char error[256];
     uint8_t records[LOG_CHUNK_MAX];
+    uint8_t stored[ZSTD_COMPRESSBOUND(LOG_CHUNK_MAX)];
 };
 
-static bool header_is_sound(struct log_reader *r, char error[256]) {
-    struct log_header *h = &r->header;
-    if (r->size < sizeof(*h) || memcmp(r->data, LOG_MAGIC, 8)) {
-        snprintf(error, 256, "%s is no log of Chronovisor: it does not begin with \"%s\"", r->name,
-                 LOG_MAGIC);
+// Whole, or false.
+static bool read_at(struct log_reader *r, uint64_t offset, void *to, size_t n) {
+    if (offset > r->size || n > r->size - offset)
         return false;
+    if (r->fd < 0) {
+        memcpy(to, r->data + offset, n);
+        return true;
     }
-    memcpy(h, r->data, sizeof(*h));
-    if (h->version > LOG_VERSION) {
-        snprintf(error, 256,
-                 "%s has version %u of the format; this program knows versions up to %u", r->name,
-                 h->version, LOG_VERSION);
-        return false;
-    }
-    if (h->description_size > LOG_HEADER_MAX || h->description_size > r->size - sizeof(*h)) {
-        snprintf(error, 256, "%s: the header is damaged or cut off: nothing of it is usable",
-                 r->name);
-        return false;
-    }
-    struct log_header zeroed = *h;
-    zeroed.checksum = 0;
-    if (log_checksum(&zeroed, sizeof(zeroed), r->data + sizeof(*h), h->description_size) !=
-            h->checksum ||
-        !h->hz) {
-        snprintf(error, 256, "%s: the header's checksum is wrong: nothing of it is usable",
-                 r->name);
-        return false;
+    while (n) {
+        ssize_t got = pread(r->fd, to, n, (off_t)offset);
+        if (got == 0 || (got < 0 && errno != EINTR))
+            return false;
+        if (got > 0) {
+            to = (char *)to + got;
+            offset += (uint64_t)got;
+            n -= (size_t)got;
+        }
     }
     return true;
 }
 
-struct log_reader *log_open(const char *name, const uint8_t *data, size_t size, char error[256]) {
+// ---- opening -----------------------------------------------------------------------------------------
+static bool is_log(struct log_reader *r, char error[256]) {
+    struct log_header *h = &r->header;
+    if (!read_at(r, 0, h, offsetof(struct log_header, settings)) || memcmp(h->magic, LOG_MAGIC, 8))
+        snprintf(error, 256, "%s is no log of Chronovisor: it does not begin with \"%s\"", r->name,
+                 LOG_MAGIC);
+    else if (h->version != LOG_VERSION)
+        snprintf(error, 256, "%s has version %u of the format; this program knows version %u%s",
+                 r->name, h->version, LOG_VERSION,
+                 h->version < LOG_VERSION ? ": use the one that recorded it" : "");
+    else
+        return true;
+    return false;
+}
+
+static bool settings_are_sound(const struct log_settings *s) {
+    return s->hz && s->sum_interval && s->check_interval && !s->reserved &&
+           (s->sum_unit == MEMORY_PAGE || s->sum_unit == MEMORY_REGION);
+}
+
+static bool read_header(struct log_reader *r, char error[256]) {
+    struct log_header *h = &r->header;
+    const char *fault = "";
+    if (!is_log(r, error))
+        return false;
+    if (!read_at(r, 0, h, sizeof(*h)) || h->description_size > LOG_HEADER_MAX ||
+        !(r->description = calloc(1, h->description_size + 1)) ||
+        !read_at(r, sizeof(*h), r->description, h->description_size)) {
+        fault = "the header is damaged or cut off";
+    } else {
+        struct log_header zeroed = *h;
+        zeroed.checksum = 0;
+        if (log_checksum(&zeroed, sizeof(zeroed), r->description, h->description_size) !=
+            h->checksum)
+            fault = "the header's checksum is wrong";
+        else if (!settings_are_sound(&h->settings))
+            fault = "the header has impossible values";
+    }
+    if (*fault)
+        snprintf(error, 256, "%s: %s: nothing of it is usable", r->name, fault);
+    return !*fault;
+}
+
+static struct log_reader *open_reader(const char *name, int fd, const uint8_t *data, uint64_t size,
+                                      char error[256]) {
     struct log_reader *r = calloc(1, sizeof(*r));
     if (!r) {
-        snprintf(error, 256, "out of memory");
+        snprintf(error, 256, "%s: out of memory", name);
+        if (fd >= 0)
+            close(fd);
         return NULL;
     }
     snprintf(r->name, sizeof(r->name), "%s", name);
+    r->fd = fd;
     r->data = data;
     r->size = size;
-    if (header_is_sound(r, error))
-        r->description = strndup((const char *)data + sizeof(r->header),
-                                 r->header.description_size);
-    if (!r->description) {
-        free(r);
-        return NULL;
+    if (read_header(r, error)) {
+        log_rewind(r);
+        return r;
     }
-    log_rewind(r);
-    return r;
+    log_reader_free(r);
+    return NULL;
+}
+
+struct log_reader *log_open_memory(const char *name, const uint8_t *data, size_t size,
+                                   char error[256]) {
+    return open_reader(name, -1, data, size, error);
+}
+
+struct log_reader *log_open(const char *path, char error[256]) {
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && fstat(fd, &st) == 0)
+        return open_reader(path, fd, NULL, (uint64_t)st.st_size, error);
+    snprintf(error, 256, "%s: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return NULL;
 }
 
 void log_reader_free(struct log_reader *r) {
-    if (r)
-        free(r->description);
+    if (!r)
+        return;
+    if (r->fd >= 0)
+        close(r->fd);
+    free(r->description);
     free(r);
 }
 
@@ -97,6 +152,9 @@ uint32_t log_chunk_number(const struct log_reader *r) {
 uint64_t log_chunk_offset(const struct log_reader *r) {
     return r->chunk_offset;
 }
+uint64_t log_size(const struct log_reader *r) {
+    return r->size;
+}
 
 void log_rewind(struct log_reader *r) {
     r->next_chunk = sizeof(r->header) + r->header.description_size;
@@ -112,42 +170,45 @@ static int broken(struct log_reader *r, uint64_t offset, const char *why) {
     snprintf(r->error, sizeof(r->error),
              "%s: %s at 0x%llx: %u chunk%s (%.3f s, %llu ticks) before it are usable", r->name, why,
              (unsigned long long)offset, good, good == 1 ? "" : "s",
-             (double)r->v / (double)r->header.hz, (unsigned long long)r->v);
+             (double)r->v / (double)r->header.settings.hz, (unsigned long long)r->v);
     return -1;
+}
+
+// What is wrong with the chunk at r->next_chunk, NULL: nothing, it is in c and r->stored.
+static const char *chunk_fault(struct log_reader *r, struct log_chunk *c) {
+    uint64_t offset = r->next_chunk;
+    if (!read_at(r, offset, c, sizeof(*c)))
+        return "is cut off in its head";
+    if (c->magic != LOG_CHUNK_MAGIC)
+        return "has no chunk mark";
+    if (c->records_size > LOG_CHUNK_MAX || c->stored_size > sizeof(r->stored))
+        return "claims an impossible size";
+    if (!read_at(r, offset + sizeof(*c), r->stored, c->stored_size))
+        return "is cut off";
+    struct log_chunk zeroed = *c;
+    zeroed.checksum = 0;
+    if (log_checksum(&zeroed, sizeof(zeroed), r->stored, c->stored_size) != c->checksum)
+        return "has a wrong checksum";
+    if (c->number != r->chunk.number + 1 || c->first_record != r->number || c->first_v != r->v)
+        return "is out of order";
+    if (ZSTD_decompress(r->records, sizeof(r->records), r->stored, c->stored_size) !=
+        c->records_size)
+        return "cannot be decompressed";
+    return NULL;
 }
 
 // 1: r->records holds the next chunk; 0: the file ends here.
 static int next_chunk(struct log_reader *r) {
     struct log_chunk c;
     uint64_t offset = r->next_chunk;
-    char why[96];
     if (offset == r->size)
         return r->ended ? 0
                         : broken(r, offset,
                                  "the log ends without its end record (the recording was cut off)");
-    if (r->size - offset < sizeof(c))
-        return broken(r, offset, "the log is cut off in the head of a chunk");
-    memcpy(&c, r->data + offset, sizeof(c));
-    snprintf(why, sizeof(why), "chunk %u", r->chunk.number + 1);
-    size_t used = strlen(why);
-    const uint8_t *body = r->data + offset + sizeof(c);
-    struct log_chunk zeroed = c;
-    zeroed.checksum = 0;
-    const char *fault = NULL;
-    if (c.magic != LOG_CHUNK_MAGIC)
-        fault = "has no chunk mark";
-    else if (c.records_size > LOG_CHUNK_MAX)
-        fault = "claims an impossible size";
-    else if (c.stored_size > r->size - offset - sizeof(c))
-        fault = "is cut off";
-    else if (log_checksum(&zeroed, sizeof(zeroed), body, c.stored_size) != c.checksum)
-        fault = "has a wrong checksum";
-    else if (c.number != r->chunk.number + 1)
-        fault = "is out of order";
-    else if (ZSTD_decompress(r->records, sizeof(r->records), body, c.stored_size) != c.records_size)
-        fault = "cannot be decompressed";
+    const char *fault = chunk_fault(r, &c);
     if (fault) {
-        snprintf(why + used, sizeof(why) - used, " %s", fault);
+        char why[96];
+        snprintf(why, sizeof(why), "chunk %u %s", r->chunk.number + 1, fault);
         return broken(r, offset, why);
     }
     r->chunk = c;
@@ -169,30 +230,46 @@ static bool get_bytes(struct log_reader *r, void *to, size_t n) {
     return true;
 }
 
+// The bytes that follow, as they are in the chunk.
+static bool get_data(struct log_reader *r, struct log_record *out, uint64_t size) {
+    if (size > r->chunk.records_size - r->at)
+        return false;
+    out->data = r->records + r->at;
+    out->size = size;
+    r->at += size;
+    return true;
+}
+
+static bool parse_sums(struct log_reader *r, struct log_record *out) {
+    struct memory_sum sum;
+    uint64_t index;
+    if (!get_number(r, &out->sum_count) || out->sum_count > LOG_SUMS_MAX)
+        return false;
+    const uint8_t *start = r->records + r->at;
+    struct log_sums s = {start, r->records + r->chunk.records_size, out->sum_count, 0};
+    while (log_sum_next(&s, &index, &sum))
+        ;
+    out->hash_bytes += out->sum_count * sizeof(sum);
+    return !s.left && get_data(r, out, (uint64_t)(s.at - start));
+}
+
 static bool parse(struct log_reader *r, struct log_record *out) {
     uint8_t kind = r->records[r->at++];
     uint64_t step = 0, size = 0;
-    *out = (struct log_record){.kind = kind & 15, .number = r->number};
-    if (out->kind < LOG_ANCHOR || out->kind > LOG_END || kind & 0xf0)
+    *out = (struct log_record){.kind = kind & 15, .number = r->number, .v = r->v};
+    if (out->kind < LOG_ANCHOR || out->kind > LOG_CHECK || kind & 0xf0)
         return false;
-    if (out->kind != LOG_RESULT && (!get_number(r, &step) || step > UINT64_MAX - r->v))
-        return false;
-    out->v = r->v + step;
-    if (out->kind == LOG_MEMORY || out->kind == LOG_END) {
-        if (!get_bytes(r, &out->memory_hash, LOG_HASH_SIZE) ||
-            !get_bytes(r, &out->state_hash, LOG_HASH_SIZE))
+    if (out->kind != LOG_RESULT) {
+        if (!get_number(r, &step) || step > UINT64_MAX - r->v ||
+            !get_bytes(r, &out->check, sizeof(out->check)) || !get_number(r, &out->value))
             return false;
-    } else if (out->kind != LOG_RESULT) {
-        if (!get_bytes(r, &out->check, LOG_CHECK_SIZE) || !get_number(r, &out->value))
-            return false;
+        out->v += step;
+        out->hash_bytes = sizeof(out->check);
     }
-    if (out->kind == LOG_INPUT || out->kind == LOG_RESULT || out->kind == LOG_END) {
-        if (!get_number(r, &size) || size > r->chunk.records_size - r->at)
-            return false;
-        out->data = r->records + r->at;
-        out->size = size;
-        r->at += size;
-    }
+    if (out->kind == LOG_MEMORY)
+        return parse_sums(r, out);
+    if (out->kind == LOG_INPUT || out->kind == LOG_RESULT || out->kind == LOG_END)
+        return get_number(r, &size) && get_data(r, out, size);
     return true;
 }
 
@@ -204,39 +281,15 @@ int log_next(struct log_reader *r, struct log_record *out) {
         if (more <= 0)
             return more;
     }
+    size_t start = r->at;
     if (!parse(r, out)) {
         char why[64];
         snprintf(why, sizeof(why), "record %llu is malformed", (unsigned long long)r->number);
         return broken(r, r->chunk_offset, why);
     }
+    out->encoded_size = r->at - start;
     r->v = out->v;
     r->number++;
     r->ended = out->kind == LOG_END;
     return 1;
-}
-
-uint8_t *log_read_file(const char *path, size_t *size, char error[256]) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    uint8_t *data = NULL;
-    size_t done = 0;
-    if (fd < 0 || fstat(fd, &st) < 0 || !(data = malloc((size_t)st.st_size + 1)))
-        goto failed;
-    while (done < (size_t)st.st_size) {
-        ssize_t n = read(fd, data + done, (size_t)st.st_size - done);
-        if (n < 0 && errno != EINTR)
-            goto failed;
-        if (n == 0)
-            break;
-        done += n > 0 ? (size_t)n : 0;
-    }
-    close(fd);
-    *size = done;
-    return data;
-failed:
-    snprintf(error, 256, "%s: %s", path, strerror(errno));
-    free(data);
-    if (fd >= 0)
-        close(fd);
-    return NULL;
 }

@@ -1,4 +1,4 @@
-// Reading a log, from memory: pure, and safe against any bytes.
+// Reading a log, safe against any bytes. Of the file only the chunk at hand is in memory.
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -6,9 +6,11 @@
 
 struct log_reader;
 
-// `data` (size bytes) must stay until log_reader_free(). Checks the header. NULL with a sentence in `error`:
-// no log, too new, damaged header.
-struct log_reader *log_open(const char *name, const uint8_t *data, size_t size, char error[256]);
+// Opens a file and checks the header. NULL with a sentence in `error`: no log, another version, damaged header.
+struct log_reader *log_open(const char *path, char error[256]);
+// The same with a log in memory: `data` must stay until log_reader_free(). `name` is for messages.
+struct log_reader *log_open_memory(const char *name, const uint8_t *data, size_t size,
+                                   char error[256]);
 void log_reader_free(struct log_reader *r);
 // The header, and the description (terminated).
 const struct log_header *log_header(const struct log_reader *r);
@@ -22,5 +24,4 @@ void log_rewind(struct log_reader *r);
 // The chunk that the last record came from, and its offset in the file.
 uint32_t log_chunk_number(const struct log_reader *r);
 uint64_t log_chunk_offset(const struct log_reader *r);
-// Reads a whole file. NULL with a sentence in `error`; free() it.
-uint8_t *log_read_file(const char *path, size_t *size, char error[256]);
+uint64_t log_size(const struct log_reader *r); // bytes of the whole log

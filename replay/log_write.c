@@ -14,15 +14,14 @@ struct log_writer {
     int fd, error;
     uint32_t chunk_number;
     uint64_t first_v, v; // of the chunk, of the last record
+    uint64_t first_record, record_count;
     size_t used;
-    struct log_totals totals;
     uint8_t records[LOG_CHUNK_MAX];
     uint8_t stored[ZSTD_COMPRESSBOUND(LOG_CHUNK_MAX)];
 };
 
 static int write_all(struct log_writer *w, const void *data, size_t n) {
     const char *p = data;
-    w->totals.stored += n;
     while (n && !w->error) {
         ssize_t done = write(w->fd, p, n);
         if (done < 0 && errno != EINTR)
@@ -35,8 +34,8 @@ static int write_all(struct log_writer *w, const void *data, size_t n) {
     return w->error;
 }
 
-struct log_writer *log_create(const char *path, const char *description, uint64_t hz, uint64_t seed,
-                              char error[256]) {
+struct log_writer *log_create(const char *path, const char *description,
+                              const struct log_settings *settings, char error[256]) {
     struct log_writer *w = calloc(1, sizeof(*w));
     if (!w) {
         snprintf(error, 256, "out of memory for the log");
@@ -50,8 +49,7 @@ struct log_writer *log_create(const char *path, const char *description, uint64_
     }
     struct log_header h = {.version = LOG_VERSION,
                            .description_size = (uint32_t)strlen(description),
-                           .hz = hz,
-                           .seed = seed};
+                           .settings = *settings};
     memcpy(h.magic, LOG_MAGIC, 8);
     h.checksum = log_checksum(&h, sizeof(h), description, h.description_size);
     if (write_all(w, &h, sizeof(h)) || write_all(w, description, h.description_size)) {
@@ -72,11 +70,13 @@ int log_flush(struct log_writer *w) {
     struct log_chunk c = {.magic = LOG_CHUNK_MAGIC,
                           .number = w->chunk_number++,
                           .first_v = w->first_v,
+                          .first_record = w->first_record,
                           .records_size = (uint32_t)w->used,
                           .stored_size = (uint32_t)n};
     c.checksum = log_checksum(&c, sizeof(c), w->stored, n);
     w->used = 0;
     w->first_v = w->v;
+    w->first_record = w->record_count;
     if (!write_all(w, &c, sizeof(c)))
         write_all(w, w->stored, n);
     return w->error;
@@ -90,36 +90,26 @@ static void put_number(struct log_writer *w, uint64_t v) {
     w->used += varint_put(w->records + w->used, v);
 }
 
-static void put_hash(struct log_writer *w, const void *hash, size_t n) {
-    put_bytes(w, hash, n);
-    w->totals.hash_bytes += n;
-}
-
 int log_append(struct log_writer *w, const struct log_record *r) {
     if (r->size > LOG_CHUNK_MAX / 2)
         return -EMSGSIZE;
-    if (w->used + r->size + 64 > LOG_CHUNK_MAX && log_flush(w))
+    if (w->used + r->size + 128 > LOG_CHUNK_MAX && log_flush(w))
         return w->error;
-    size_t before = w->used;
     w->records[w->used++] = (uint8_t)r->kind;
     if (r->kind != LOG_RESULT) {
         put_number(w, r->v - w->v);
         w->v = r->v;
-    }
-    if (r->kind == LOG_MEMORY || r->kind == LOG_END) {
-        put_hash(w, &r->memory_hash, LOG_HASH_SIZE);
-        put_hash(w, &r->state_hash, LOG_HASH_SIZE);
-    } else if (r->kind != LOG_RESULT) {
-        put_hash(w, &r->check, LOG_CHECK_SIZE);
+        put_bytes(w, &r->check, sizeof(r->check));
         put_number(w, r->value);
-        w->totals.events++;
     }
-    if (r->kind == LOG_INPUT || r->kind == LOG_RESULT || r->kind == LOG_END) {
+    if (r->kind == LOG_MEMORY) {
+        put_number(w, r->sum_count);
+        put_bytes(w, r->data, r->size);
+    } else if (r->kind == LOG_INPUT || r->kind == LOG_RESULT || r->kind == LOG_END) {
         put_number(w, r->size);
         put_bytes(w, r->data, r->size);
     }
-    w->totals.records[r->kind & 15]++;
-    w->totals.records_size += w->used - before;
+    w->record_count++;
     return w->used >= LOG_CHUNK_TARGET ? log_flush(w) : w->error;
 }
 
@@ -133,6 +123,6 @@ int log_close(struct log_writer *w) {
     return err;
 }
 
-const struct log_totals *log_writer_totals(const struct log_writer *w) {
-    return &w->totals;
+uint64_t log_writer_records(const struct log_writer *w) {
+    return w->record_count;
 }

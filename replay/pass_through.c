@@ -1,6 +1,5 @@
 // Inputs that are neither recorded nor replayed: straight from the world.
 #include <errno.h>
-#include <stdlib.h>
 #include "replay/live.h"
 
 uint64_t live_next_stop(struct inputs *in, uint64_t count) {
@@ -59,26 +58,19 @@ static void deliver(struct inputs *in, const struct landmark *at) {
     world_collect(in, hand_over);
 }
 
-static void free_inputs(struct inputs *in) {
-    free(in);
-}
+const struct inputs_ops pass_through_ops = {
+    .wall_clock = wall_clock,
+    .random = random_bytes,
+    .next_stop = live_next_stop,
+    .anchor = live_anchor,
+    .deliver = deliver,
+    .choose_cpu = live_choose_cpu,
+    .idle = live_idle,
+};
 
 struct inputs *inputs_pass_through(uint64_t hz) {
-    static const struct inputs_ops ops = {
-        .wall_clock = wall_clock,
-        .random = random_bytes,
-        .next_stop = live_next_stop,
-        .anchor = live_anchor,
-        .deliver = deliver,
-        .choose_cpu = live_choose_cpu,
-        .idle = live_idle,
-        .free = free_inputs,
-    };
-    struct inputs *in = calloc(1, sizeof(*in));
-    if (!in)
-        return NULL;
-    in->ops = &ops;
-    in->hz = hz;
-    world_start(in);
+    struct inputs *in = inputs_new(&pass_through_ops, NULL, hz);
+    if (in)
+        world_start(in, 0);
     return in;
 }

@@ -19,8 +19,16 @@ static uint64_t monotonic(void) {
     return (uint64_t)t.tv_sec * NSEC + (uint64_t)t.tv_nsec;
 }
 
-void world_start(struct inputs *in) {
-    in->start_ns = monotonic();
+void world_start(struct inputs *in, uint64_t v) {
+    in->start_ns = monotonic() - (uint64_t)((unsigned __int128)v * NSEC / in->hz);
+}
+
+void inputs_hold(struct inputs *in) {
+    in->held_ns = monotonic();
+}
+
+void inputs_release(struct inputs *in) {
+    in->start_ns += monotonic() - in->held_ns;
 }
 
 uint64_t world_wall_clock(void) {

@@ -18,6 +18,7 @@ from guest import Guest, sha256
 from session import BUILD, Session, built
 
 MAGIC = b"CHRONLOG"
+HEADER_SIZES = {1: 40, 2: 64}                           # by version of the format; the description follows
 LOG_NAME, MESSAGES, TRACE = "run.log", "messages", "trace"
 
 
@@ -67,12 +68,10 @@ def description(log):
         if len(head) < 16 or head[:8] != MAGIC:
             raise EmuError(f"{log} is neither a log nor a pack of Chronovisor")
         version, size = struct.unpack("<II", head[8:])
-        file.seek(header_size(version))
+        if version not in HEADER_SIZES:
+            raise EmuError(f"{log} has version {version} of the format; this chrono knows {max(HEADER_SIZES)} and older")
+        file.seek(HEADER_SIZES[version])
         return file.read(min(size, 1 << 16)).decode("utf-8", "replace")
-
-
-def header_size(version):
-    return 40 if version == 1 else 64
 
 
 def read_side_file(log):

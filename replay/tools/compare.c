@@ -5,29 +5,40 @@
 #include "replay/tools/tool.h"
 
 int command_stat(struct log *l, int argc, char **argv) {
-    uint64_t count[16] = {0}, payload[16] = {0}, v = 0;
+    uint64_t count[LOG_KINDS] = {0}, bytes[LOG_KINDS] = {0}, hashes[LOG_KINDS] = {0}, v = 0;
+    uint64_t events = 0, event_bytes = 0, hash_bytes = 0, size = log_size(l->reader);
     struct log_record r;
     int got;
     while ((got = log_next(l->reader, &r)) > 0) {
         count[r.kind]++;
-        payload[r.kind] += r.size;
+        bytes[r.kind] += r.encoded_size;
+        hashes[r.kind] += r.hash_bytes;
+        hash_bytes += r.hash_bytes;
+        if (log_is_event(r.kind)) {
+            events++;
+            event_bytes += r.encoded_size - r.hash_bytes;
+        }
         v = r.v;
     }
-    printf("%-8s %10s %10s %12s\n", "kind", "records", "payload", "per second");
-    for (unsigned k = LOG_ANCHOR; k <= LOG_END; k++)
+    uint64_t hz = log_header(l->reader)->settings.hz;
+    printf("%-8s %10s %10s %10s %12s\n", "kind", "records", "bytes", "of hashes", "per second");
+    for (unsigned k = LOG_ANCHOR; k < LOG_KINDS; k++)
         if (count[k])
-            printf("%-8s %10" PRIu64 " %10" PRIu64 " %12.2f\n", log_kind_name(k), count[k],
-                   payload[k],
-                   v ? (double)count[k] * (double)log_header(l->reader)->hz / (double)v : 0.0);
-    printf("file: %zu bytes for %" PRIu64 " ticks: %.4f bytes per 1000 ticks\n", l->size, v,
-           v ? 1000.0 * (double)l->size / (double)v : 0.0);
+            printf("%-8s %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %12.2f\n", log_kind_name(k),
+                   count[k], bytes[k], hashes[k],
+                   v ? (double)count[k] * (double)hz / (double)v : 0.0);
+    printf("events: %" PRIu64 ", %.2f bytes each without hashes\n", events,
+           events ? (double)event_bytes / (double)events : 0.0);
+    printf("file: %" PRIu64 " bytes (of them %" PRIu64 " of hashes) for %" PRIu64
+           " ticks: %.4f bytes per 1000 ticks\n",
+           size, hash_bytes, v, v ? 1000.0 * (double)size / (double)v : 0.0);
     return sound(l, got);
 }
 
 static bool same(const struct log_record *a, const struct log_record *b) {
-    return a->kind == b->kind && a->v == b->v && a->check == b->check && a->value == b->value &&
-           a->memory_hash == b->memory_hash && a->state_hash == b->state_hash &&
-           a->size == b->size && (!a->size || !memcmp(a->data, b->data, a->size));
+    return a->kind == b->kind && a->v == b->v && a->value == b->value &&
+           state_check_equal(&a->check, &b->check) && a->size == b->size &&
+           (!a->size || !memcmp(a->data, b->data, a->size));
 }
 
 static int compare(struct log *a, struct log *b) {

@@ -4,38 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "replay/log_text.h"
 #include "replay/tools/tool.h"
 
-void print_bytes(const uint8_t *data, size_t n) {
-    putchar('"');
-    for (size_t i = 0; i < n && i < 48; i++)
-        if (data[i] >= ' ' && data[i] < 127 && data[i] != '"' && data[i] != '\\')
-            putchar(data[i]);
-        else
-            printf("\\x%02x", data[i]);
-    printf(n > 48 ? "\"...(%zu bytes)" : "\"", n);
-}
-
 void print_record(const struct log_record *r) {
-    printf("%8" PRIu64 "  V %-14" PRIu64 " %-7s", r->number, r->v, log_kind_name(r->kind));
-    switch (r->kind) {
-    case LOG_ANCHOR:
-    case LOG_WAKE: printf("+%" PRIu64 "  check %08x", r->value, r->check); break;
-    case LOG_SWITCH: printf("to vCPU %" PRIu64 "  check %08x", r->value, r->check); break;
-    case LOG_INPUT:
-        printf("source %" PRIu64 "  check %08x  ", r->value, r->check);
-        print_bytes(r->data, r->size);
-        break;
-    case LOG_RESULT: print_bytes(r->data, r->size); break;
-    case LOG_END:
-        print_bytes(r->data, r->size);
-        printf("  ");
-        // fall through
-    case LOG_MEMORY:
-        printf("memory %016" PRIx64 "  state %016" PRIx64, r->memory_hash, r->state_hash);
-        break;
-    }
-    putchar('\n');
+    char text[512];
+    log_record_text(r, text, sizeof(text));
+    puts(text);
 }
 
 // ---- dump ------------------------------------------------------------------------------------------
@@ -78,7 +53,7 @@ static bool parse_range(const char *text, uint64_t hz, struct range *r) {
 }
 
 static unsigned kind_named(const char *name) {
-    for (unsigned k = LOG_ANCHOR; k <= LOG_END; k++)
+    for (unsigned k = LOG_ANCHOR; k < LOG_KINDS; k++)
         if (!strcmp(name, log_kind_name(k)))
             return k;
     return 0;
@@ -108,7 +83,7 @@ static int parse_filter(struct filter *f, uint64_t hz, int argc, char **argv) {
 
 int command_dump(struct log *l, int argc, char **argv) {
     struct filter f;
-    if (parse_filter(&f, log_header(l->reader)->hz, argc, argv))
+    if (parse_filter(&f, log_header(l->reader)->settings.hz, argc, argv))
         return 2;
     struct log_record r;
     int got;
@@ -122,25 +97,55 @@ int command_dump(struct log *l, int argc, char **argv) {
 }
 
 // ---- info and verify ---------------------------------------------------------------------------------
+// Sums of memory as of the last record, as one number.
+struct memory {
+    struct memory_sum *sums;
+    uint64_t count;
+};
+
+static void take_sums(struct memory *m, const struct log_record *r) {
+    struct log_sums s = log_sums_of(r);
+    struct memory_sum sum;
+    uint64_t unit;
+    while (log_sum_next(&s, &unit, &sum)) {
+        if (unit >= m->count) {
+            struct memory_sum *more = realloc(m->sums, (unit + 1) * sizeof(*more));
+            if (!more)
+                return;
+            memset(more + m->count, 0, (unit + 1 - m->count) * sizeof(*more));
+            m->sums = more;
+            m->count = unit + 1;
+        }
+        m->sums[unit] = sum;
+    }
+}
+
+static void print_end(const struct log_record *r, const struct memory *m) {
+    printf("ended \"%.*s\"\nmemory_hash %016" PRIx64 "\nstate_hash %016" PRIx64 "\n", (int)r->size,
+           (const char *)r->data, log_checksum("", 0, m->sums, m->count * sizeof(*m->sums)),
+           log_checksum("", 0, &r->check, sizeof(r->check)));
+}
+
 int command_info(struct log *l, int argc, char **argv) {
     const struct log_header *h = log_header(l->reader);
-    printf("format %u\nhz %" PRIu64 "\nseed %" PRIu64 "\n%s", h->version, h->hz, h->seed,
-           log_description(l->reader));
+    const struct log_settings *s = &h->settings;
+    printf("format %u\nhz %" PRIu64 "\nseed %" PRIu64 "\nsums of %u bytes every %" PRIu64
+           " ticks\n%s",
+           h->version, s->hz, s->seed, s->sum_unit, s->sum_interval, log_description(l->reader));
     struct log_record r;
+    struct memory m = {NULL, 0};
     uint64_t records = 0, v = 0;
     int got;
     while ((got = log_next(l->reader, &r)) > 0) {
         records++;
         v = r.v;
-        if (r.kind == LOG_END) {
-            printf("ended ");
-            print_bytes(r.data, r.size);
-            printf("\nmemory_hash %016" PRIx64 "\nstate_hash %016" PRIx64 "\n", r.memory_hash,
-                   r.state_hash);
-        }
+        take_sums(&m, &r);
+        if (r.kind == LOG_END)
+            print_end(&r, &m);
     }
-    printf("records %" PRIu64 "\nvirtual_time %.6f s (%" PRIu64 " ticks)\nbytes %zu\n", records,
-           (double)v / (double)h->hz, v, l->size);
+    free(m.sums);
+    printf("records %" PRIu64 "\nvirtual_time %.6f s (%" PRIu64 " ticks)\nbytes %" PRIu64 "\n",
+           records, (double)v / (double)s->hz, v, log_size(l->reader));
     return sound(l, got);
 }
 

@@ -144,7 +144,7 @@ static void print_graph(const struct log *l, const struct series *events,
     printf("\"; labelloc=t; rankdir=TB; ranksep=0.4;\n"
            "  node [fontname=\"sans\", fontsize=10, shape=box, style=rounded];\n"
            "  edge [fontname=\"sans\", fontsize=8];\n");
-    print_table(events, exits, (double)v_end / (double)log_header(l->reader)->hz);
+    print_table(events, exits, (double)v_end / (double)log_header(l->reader)->settings.hz);
     print_flow(exits->count ? exits : events, exits->count ? "exit" : "event");
     printf("}\n");
 }

@@ -30,8 +30,7 @@ static int usage(FILE *to) {
 void open_log(struct log *l, const char *path) {
     char error[256];
     l->path = path;
-    l->data = log_read_file(path, &l->size, error);
-    l->reader = l->data ? log_open(path, l->data, l->size, error) : NULL;
+    l->reader = log_open(path, error);
     if (!l->reader) {
         fprintf(stderr, "chrono-log: %s\n", error);
         exit(1);
@@ -40,7 +39,6 @@ void open_log(struct log *l, const char *path) {
 
 void close_log(struct log *l) {
     log_reader_free(l->reader);
-    free(l->data);
 }
 
 int sound(const struct log *l, int got) {

@@ -6,8 +6,6 @@
 
 struct log {
     const char *path;
-    uint8_t *data;
-    size_t size;
     struct log_reader *reader;
 };
 
@@ -18,7 +16,6 @@ void close_log(struct log *l);
 int sound(const struct log *l, int got);
 int complain(const char *what, const char *value);
 
-void print_bytes(const uint8_t *data, size_t n);
 void print_record(const struct log_record *r);
 
 int command_info(struct log *l, int argc, char **argv);

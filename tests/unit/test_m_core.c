@@ -186,10 +186,8 @@ static void states(void **state) {
     char text[128];
     size_t size;
     char *saved = state_save(m, &size);
-    uint64_t hash = state_hash(m);
     assert_true(state_compare(m, saved, size, text, sizeof(text)));
     t[1].b[2] = 8;
-    assert_true(hash != state_hash(m));
     assert_false(state_compare(m, saved, size, text, sizeof(text)));
     assert_string_equal(text, "thing1.b: byte 2 of 3 is 0x08, was 0x09");
     t[0].a = 0;

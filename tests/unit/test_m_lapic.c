@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <cmocka.h>
 #include "machine_host.h"
 #include "vmm/machine/ioapic.h"
@@ -381,9 +382,12 @@ static void state_is_complete(void **state) {
     redirect(10, 0x8000 | 0x3a);
     irq_set(m, 10, true);
     host_advance(100000);
-    uint64_t hash = state_hash(m);
+    char text[128];
+    size_t size;
+    char *saved = state_save(m, &size);
     assert_true(host_round_trip());
-    assert_true(hash == state_hash(m));
+    assert_true(state_compare(m, saved, size, text, sizeof(text)));
+    free(saved);
     host_advance(100000);
     assert_int_equal(get(0, IRR + 0x20) & 1, 1);
 }

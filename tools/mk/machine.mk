@@ -19,11 +19,20 @@ $(BUILD)/vmx: $(MACHINE_OBJECTS)
 	$(SAY) WORLD $@
 	$(Q)$(CC) $(MACHINE_CFLAGS) $^ -lzstd -lmbedcrypto -o $@
 
+# Tests that link the machine itself.
+MACHINE_TESTS := $(patsubst tests/machine/%.c,$(BUILD)/machine-tests/%,$(wildcard tests/machine/*.c))
+.PHONY: machine-tests
+machine-tests: $(MACHINE_TESTS)
+$(MACHINE_TESTS): $(BUILD)/machine-tests/%: tests/machine/%.c $(MACHINE_OBJECTS)
+	$(SAY) WORLD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(MACHINE_CFLAGS) $< $(filter-out %/main.o %/front.o,$(MACHINE_OBJECTS)) -lzstd -lmbedcrypto -o $@
+
 # Part of the image when the hypervisor is part of VMkernel.
 MACHINE_BINARY := $(if $(filter vmm,$(PARTS)),$(BUILD)/vmx $(BUILD)/chrono-log)
 
 # chrono-log, for workstations and as a UserWorld.
-LOG_TOOL_SOURCES := $(wildcard replay/tools/*.c) replay/log_read.c replay/log_format.c
+LOG_TOOL_SOURCES := $(wildcard replay/tools/*.c) replay/log_read.c replay/log_format.c replay/log_text.c replay/checks.c
 $(BUILD)/chrono-log: $(LOG_TOOL_SOURCES:%.c=$(BUILD)/machine/%.o)
 	$(SAY) WORLD $@
 	$(Q)$(CC) $(MACHINE_CFLAGS) $^ -lzstd -o $@

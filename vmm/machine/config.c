@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "replay/checks.h"
 #include "vmm/machine/machine.h"
 
 #define MEMORY_MIN   (2ull << 20)
@@ -123,6 +124,23 @@ static int seed(struct config *c, const struct key *k, const char *value, char *
                                                      : 0;
 }
 
+static int sum_unit(struct config *c, const struct key *k, const char *value, char *error,
+                    size_t size) {
+    bool page = !strcmp(value, "page");
+    c->sum_unit = page ? MEMORY_PAGE : MEMORY_REGION;
+    return page || !strcmp(value, "region") ? 0
+                                            : fail(error, size, "must be page or region", value);
+}
+
+static int sum_interval(struct config *c, const struct key *k, const char *value, char *error,
+                        size_t size) {
+    char *end;
+    c->sum_interval = strtoull(value, &end, 10);
+    return *end || !c->sum_interval || !isdigit((unsigned char)value[0])
+               ? fail(error, size, "must be a number of ticks", value)
+               : 0;
+}
+
 static bool good_output(const char *value) {
     return !strcmp(value, "stdio") || !strcmp(value, "null") || !strcmp(value, "pty") ||
            !strncmp(value, "file:", 5);
@@ -163,7 +181,15 @@ static const struct key keys[] = {
      "write a log of the run, from which it can be replayed"},
     {"replay", text, FIELD(replay), "FILE",
      "run again what a log says; the machine must be the same"},
+    {"gdb", text, FIELD(gdb), "PATH", "gdb may connect: a terminal, or a socket that is made"},
+    {"gdb-wait", yes_no, FIELD(gdb_wait), NULL, "run nothing before gdb has come (no)"},
+    {"gdb-arch", text, FIELD(gdb_arch), "x86-64|i386|i8086",
+     "registers that gdb is given at first (x86-64)"},
+    {"trace", text, FIELD(trace), "FILE", "write a line about every exit of the guest"},
     {"seed", seed, 0, "N", "jitter in the timing of a recording (0: none)"},
+    {"sums", sum_unit, 0, "page|region", "a recording has sums of pages or of 2 MB (region)"},
+    {"sum-interval", sum_interval, 0, "TICKS", "instructions between two sums (2^30)"},
+    {"verify-sums", yes_no, FIELD(verify_sums), NULL, "check them against all of memory (no)"},
     {"acpi", yes_no, FIELD(acpi), NULL, "give the guest ACPI tables (yes)"},
     {"pci", yes_no, FIELD(pci), NULL, "have a PCI bus (yes)"},
     {"reboot", yes_no, FIELD(reboot), NULL, "a reset starts the guest again (yes), or ends the VM"},
@@ -294,6 +320,9 @@ void config_free(struct config *c) {
     free(c->log);
     free(c->record);
     free(c->replay);
+    free(c->gdb);
+    free(c->gdb_arch);
+    free(c->trace);
     for (unsigned i = 0; i < CONFIG_MAX_SERIAL; i++)
         free(c->serial[i]);
     for (unsigned i = 0; i < c->initrd_count; i++)

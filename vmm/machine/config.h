@@ -33,10 +33,16 @@ struct config {
     char *debug;                     // where ports 0xe9 and 0x402 go, the same
     char *log;                       // file for messages; NULL: standard error
     char *record, *replay;           // log to write or to follow; NULL: neither
+    char *gdb, *gdb_arch;            // where a debugger may connect, and registers it is given
+    bool gdb_wait;                   // nothing runs before one has
+    char *trace;                     // file for a line about every exit; NULL: none
     uint64_t seed;                   // of the jitter of a recording, 0: none
-    bool acpi;                       // give the guest ACPI tables
-    bool pci;                        // have a PCI bus and what is on it
-    bool reboot;                     // a reset starts the guest again (else it ends the VM)
+    uint64_t sum_interval; // of a recording: ticks between two sums of memory; 0: as usual
+    uint32_t sum_unit;     // and bytes that each is for; 0: as usual
+    bool verify_sums;      // compare them with memory each time
+    bool acpi;             // give the guest ACPI tables
+    bool pci;              // have a PCI bus and what is on it
+    bool reboot;           // a reset starts the guest again (else it ends the VM)
     bool verbose;
 };
 

@@ -1,124 +1,94 @@
 #include "vmm/machine/hash.h"
+#include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include "vmm/machine/machine.h"
-#include "vmm/machine/state.h"
+#include "vmm/machine/hash_walk.h"
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define PAGE      4096u
-#define REGION    (2u << 20) // looked up for residence at once
-#define RFLAGS_RF (1u << 16) // left open by the architecture after many events
-
-// MSRs that are state of the guest and are not in the KVM structures below.
-static const uint32_t msrs[] = {
-    0x10, // TSC: follows from virtual time, so it must agree
-    0x174,      0x175,      0x176,      0x277,      0x1d9, // SYSENTER, PAT, DEBUGCTL
-    0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, 0xc0000102, 0xc0000103,
-};
-
-// ---- registers -----------------------------------------------------------------------------------
-static void canonical_segment(struct kvm_segment *s) {
-    if (s->unusable)
-        *s = (struct kvm_segment){.unusable = 1};
-    s->padding = 0;
-}
-
-static void canonical_sregs(struct kvm_sregs *s) {
-    struct kvm_segment *all[] = {&s->cs, &s->ds, &s->es, &s->fs, &s->gs, &s->ss, &s->tr, &s->ldt};
-    for (unsigned i = 0; i < 8; i++)
-        canonical_segment(all[i]);
-}
-
-// XSAVE area (SDM vol. 1, "XSAVE Area"): a component whose bit in XSTATE_BV is clear is in its initial state
-// whatever its bytes say; bytes 464 to 511 are software's.
-static void canonical_xsave(uint8_t area[4096]) {
-    uint64_t present;
-    memcpy(&present, area + 512, 8);
-    if (!(present & 1)) {
-        const uint16_t fcw = 0x37f;
-        memset(area, 0, 24);
-        memcpy(area, &fcw, 2);
-        memset(area + 32, 0, 128);
+void walk_group(struct walk *w, const char *owner, unsigned instance, const char *kind) {
+    w->owner = owner;
+    w->instance = instance;
+    w->kind = kind;
+    if (w->name && (int)w->groups == w->wanted_group) {
+        if (kind)
+            snprintf(w->name, w->name_size, "several %s of vCPU %u", kind, instance);
+        else
+            snprintf(w->name, w->name_size, "several fields of device %s%u", owner, instance);
     }
-    if (!(present & 2))
-        memset(area + 160, 0, 256);
-    if (!(present & 4))
-        memset(area + 576, 0, 256);
-    memset(area + 28, 0, 4); // MXCSR_MASK: the processor's
-    memset(area + 464, 0, 48);
-    memset(area + 512, 0, 64);
-    memset(area + 832, 0, 4096 - 832);
+    w->groups++;
 }
 
-static void hash_msrs(XXH3_state_t *x, int fd) {
-    struct {
-        struct kvm_msrs head;
-        struct kvm_msr_entry entries[sizeof(msrs) / sizeof(msrs[0])];
-    } list = {.head.nmsrs = sizeof(msrs) / sizeof(msrs[0])};
-    for (unsigned i = 0; i < list.head.nmsrs; i++)
-        list.entries[i].index = msrs[i];
-    if (ioctl(fd, KVM_GET_MSRS, &list) >= 0)
-        XXH3_64bits_update(x, list.entries + 1, sizeof(list.entries) - sizeof(list.entries[0]));
+void walk_field(struct walk *w, const char *name, const void *data, size_t size) {
+    if (!w->name) {
+        state_sum_add(&w->sum, w->groups - 1, w->fields, data, size);
+    } else if ((int)w->fields == w->wanted_field) {
+        if (w->kind)
+            snprintf(w->name, w->name_size, "register %s of vCPU %u", name, w->instance);
+        else
+            snprintf(w->name, w->name_size, "device %s%u, field %s", w->owner, w->instance, name);
+    }
+    w->fields++;
 }
 
-static void hash_cpu(XXH3_state_t *x, struct cpu *c) {
-    struct kvm_regs regs = {0};
-    struct kvm_sregs sregs = {0};
-    struct kvm_debugregs debug = {0};
-    struct kvm_xcrs xcrs = {0};
-    static uint8_t xsave[4096];
-    ioctl(c->fd, KVM_GET_REGS, &regs);
-    ioctl(c->fd, KVM_GET_SREGS, &sregs);
-    ioctl(c->fd, KVM_GET_DEBUGREGS, &debug);
-    ioctl(c->fd, KVM_GET_XCRS, &xcrs);
-    ioctl(c->fd, KVM_GET_XSAVE, xsave);
-    regs.rflags &= ~(uint64_t)RFLAGS_RF;
-    canonical_sregs(&sregs);
-    canonical_xsave(xsave);
-    XXH3_64bits_update(x, &regs, sizeof(regs));
-    XXH3_64bits_update(x, &sregs, sizeof(sregs));
-    XXH3_64bits_update(x, &debug, sizeof(debug));
-    XXH3_64bits_update(x, &xcrs.xcrs[0].value, sizeof(xcrs.xcrs[0].value));
-    XXH3_64bits_update(x, xsave, 832);
-    hash_msrs(x, c->fd);
-}
-
-uint64_t machine_hash_state(struct machine *m) {
-    XXH3_state_t x;
-    XXH3_64bits_reset(&x);
+static void walk_registers(struct walk *w, struct machine *m) {
     for (unsigned i = 0; i < m->cpu_count; i++)
-        hash_cpu(&x, &m->cpus[i]);
-    uint64_t devices = state_hash(m);
-    XXH3_64bits_update(&x, &devices, sizeof(devices));
-    return XXH3_64bits_digest(&x);
+        walk_cpu(w, &m->cpus[i]);
 }
 
-// ---- memory --------------------------------------------------------------------------------------
-static bool is_zero(const uint64_t *page) {
-    for (unsigned i = 0; i < PAGE / 8; i++)
-        if (page[i])
-            return false;
+static bool device_field(struct state_visitor *v, const char *name, void *data, size_t size) {
+    walk_field((struct walk *)v, name, data, size);
     return true;
 }
 
-uint64_t machine_hash_memory(struct machine *m) {
-    XXH3_state_t x;
-    unsigned char resident[REGION / PAGE];
-    XXH3_64bits_reset(&x);
-    for (uint64_t at = 0; at < m->ram_size; at += REGION) {
-        uint64_t size = m->ram_size - at < REGION ? m->ram_size - at : REGION;
-        if (mincore(m->ram + at, size, resident) < 0)
-            memset(resident, 1, sizeof(resident));
-        for (uint64_t page = 0; page < size / PAGE; page++) {
-            const uint8_t *p = m->ram + at + page * PAGE;
-            if (!(resident[page] & 1) || is_zero((const uint64_t *)p))
-                continue;
-            uint64_t number = at / PAGE + page;
-            XXH3_64bits_update(&x, &number, sizeof(number));
-            XXH3_64bits_update(&x, p, PAGE);
-        }
+static void walk_devices(struct walk *w, struct machine *m) {
+    w->visitor.field = device_field;
+    for (struct device *d = m->devices; d; d = d->next) {
+        walk_group(w, d->ops->name, d->instance, NULL);
+        d->ops->state(d, &w->visitor);
     }
-    return XXH3_64bits_digest(&x);
+}
+
+typedef void (*walk_all)(struct walk *w, struct machine *m);
+
+static struct walk summed(struct machine *m, walk_all all) {
+    struct walk w = {.groups = 0};
+    all(&w, m);
+    return w;
+}
+
+void machine_check(struct machine *m, struct state_check *check) {
+    check->registers = summed(m, walk_registers).sum;
+    check->devices = summed(m, walk_devices).sum;
+}
+
+uint64_t machine_hash_state(struct machine *m) {
+    struct state_check check;
+    machine_check(m, &check);
+    return XXH3_64bits(&check, sizeof(check));
+}
+
+// ---- naming --------------------------------------------------------------------------------------------
+// What differs in one of the two lists; `otherwise` where that cannot be told. Returns what snprintf() does.
+static int name_one(struct machine *m, walk_all all, const struct state_sum *recorded,
+                    const char *otherwise, char *buf, size_t n) {
+    struct walk w = summed(m, all), names = {.name = buf, .name_size = n};
+    if (state_sum_equal(&w.sum, recorded))
+        return snprintf(buf, n, "%s", "");
+    int used = snprintf(buf, n, "%s", otherwise);
+    state_sum_locate(&w.sum, recorded, w.groups, w.fields, &names.wanted_group,
+                     &names.wanted_field);
+    if (names.wanted_group < 0)
+        return used;
+    all(&names, m);
+    return (int)strlen(buf);
+}
+
+void machine_name_difference(struct machine *m, const struct state_check *recorded, char *buf,
+                             size_t n) {
+    char registers[160], devices[160];
+    int some = name_one(m, walk_registers, &recorded->registers, "registers of several kinds",
+                        registers, sizeof(registers));
+    int more = name_one(m, walk_devices, &recorded->devices, "several devices", devices,
+                        sizeof(devices));
+    snprintf(buf, n, "%s%s%s", registers, some && more ? "; " : "", devices);
 }

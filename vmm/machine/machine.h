@@ -1,16 +1,20 @@
 // A virtual machine in one process with one thread: vCPUs, memory, the bus and all devices.
 #pragma once
 #include <linux/kvm.h>
+#include <stdio.h>
 #include "vmm/extension.h"
 #include "vmm/machine/bus.h"
 #include "vmm/machine/device.h"
+#include "vmm/machine/exits.h"
 #include "vmm/machine/irq.h"
 #include "vmm/machine/vtime.h"
 
 #define MACHINE_MAX_VCPUS 16
+#define MACHINE_MAX_SLOTS 3
 #define MACHINE_UNCLAIMED 64 // places without a device that are reported
 
 struct config;
+struct debug;
 struct guest;
 struct inputs;
 struct ioapic;
@@ -19,6 +23,7 @@ struct pci;
 struct pic;
 struct acpi_pm;
 struct rtc;
+struct sums;
 struct vga;
 
 // One vCPU as the machine sees it; vCPUs run one at a time in the machine's thread. (cpu.h)
@@ -58,7 +63,11 @@ struct machine {
     uint8_t *ram;
     uint64_t ram_size, low_size;
     unsigned physical_bits; // of addresses, as CPUID says
-    unsigned slot_count;    // memory slots of the VM in use
+    struct {
+        uint64_t offset, size; // in RAM
+    } slots[MACHINE_MAX_SLOTS];
+    unsigned slot_count; // memory slots of the VM in use
+    struct sums *sums;   // of memory (sums.h); NULL: nobody asks for them
     struct device *devices;
     struct device irq_device;                 // irq.c
     struct bus_range *ranges[2];              // sorted by base
@@ -72,6 +81,8 @@ struct machine {
     uint64_t hz, anchor, count;
     uint64_t next_stop;    // count at which the slice ends
     bool yield;            // the current vCPU gives way to another (run.c)
+    bool woken;            // an idle time is over: what is due now comes next (run.c)
+    bool paused;           // machine_run() returned for the debugger and goes on where it was
     struct vtimer *timers; // armed, sorted by (deadline, order)
     unsigned timer_count;
     struct pic *pic;
@@ -83,6 +94,9 @@ struct machine {
     struct acpi_pm *acpi_pm;
     struct inputs *inputs; // replay/inputs.h
     struct guest *guest;   // images (guest.h)
+    struct debug *debug;   // debug.h; NULL: nobody looks
+    struct exits exits;
+    FILE *trace;           // every exit goes there; NULL: nowhere
     enum machine_end end;  // set by devices (power-off, reset); the run loop looks at it
     int exit_status;       // of vmx after MACHINE_POWERED_OFF; a debug port may set it
     char end_reason[256];
@@ -94,11 +108,17 @@ struct machine *machine_create(const struct config *config);
 // Power-on state of everything, with the guest loaded. 0, or -errno after a message.
 int machine_power_on(struct machine *m);
 void machine_destroy(struct machine *m);
-// Runs until something ends the machine: the result is also m->end. (run.c)
+// Runs until something ends the machine: the result is also m->end. MACHINE_RUNNING: the debugger paused it, and
+// the next call goes on. (run.c)
 enum machine_end machine_run(struct machine *m);
+// Finishes the instruction whose port or memory access was answered, so that the machine can be looked at. (run.c)
+void machine_complete_access(struct machine *m);
 
-// Host address of [gpa, gpa+n) of guest RAM, NULL when it is not all RAM. For DMA and loaders.
+// Host address of [gpa, gpa+n) of guest RAM, NULL when it is not all RAM. For DMA and loaders, at once: what is
+// written there after the next sum of memory is not in the sums.
 void *guest_memory(struct machine *m, uint64_t gpa, uint64_t n);
+// Guest-physical address of a byte of m->ram.
+uint64_t memory_address(const struct machine *m, uint64_t offset);
 // memory.c: maps the guest's RAM and tells KVM. 0, or -errno after a message.
 int memory_create(struct machine *m, uint64_t size);
 // Zeroes RAM and gives its pages back to the host.

@@ -12,6 +12,7 @@
 #include "vmm/machine/config.h"
 #include "vmm/machine/hash.h"
 #include "vmm/machine/machine.h"
+#include "vmm/machine/sums.h"
 
 #define DESCRIPTION_MAX 16384
 #define EXIT_DIFFERS    124 // the replay differed from the recording, or the log was incomplete
@@ -33,7 +34,7 @@ static void line(struct text *t, const char *fmt, ...) {
     }
 }
 
-// "KIND NAME SIZE SHA256". Paths differ from machine to machine and are left out. 0 or -errno.
+// "KIND SIZE SHA256 NAME"; the folder differs from machine to machine. 0 or -errno.
 static int image(struct text *t, const char *kind, const char *path) {
     static uint8_t buf[65536];
     mbedtls_sha256_context sha;
@@ -54,10 +55,10 @@ static int image(struct text *t, const char *kind, const char *path) {
     mbedtls_sha256_finish_ret(&sha, digest);
     mbedtls_sha256_free(&sha);
     const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
-    line(t, "%s %s %llu ", kind, name, (unsigned long long)size);
+    line(t, "%s %llu ", kind, (unsigned long long)size);
     for (unsigned i = 0; i < sizeof(digest); i++)
         line(t, "%02x", digest[i]);
-    line(t, "\n");
+    line(t, " %s\n", name);
     return error;
 }
 
@@ -83,8 +84,9 @@ static int describe(struct machine *m, struct text *t) {
          clock.kind == CHRONO_CLOCK_TSC ? "tsc" : "pmc");
     for (unsigned i = 0; i < 4; i++)
         line(t, " %016llx", (unsigned long long)clock.fingerprint[i]);
-    line(t, "\nmemory %llu\ncpus %u\nacpi %d\npci %d\nappend %s\n", (unsigned long long)m->ram_size,
-         m->cpu_count, c->acpi, c->pci, c->append ? c->append : "");
+    line(t, "\nmemory %llu\ncpus %u\nacpi %d\npci %d\nreboot %d\nappend %s\n",
+         (unsigned long long)m->ram_size, m->cpu_count, c->acpi, c->pci, c->reboot,
+         c->append ? c->append : "");
     line(t, "console %s\n", c->console ? "yes" : "no");
     const char *what = "";
     int error = describe_images(t, c, &what);
@@ -94,11 +96,28 @@ static int describe(struct machine *m, struct text *t) {
 }
 
 // ---- what the inputs ask of the machine ------------------------------------------------------------
-static uint64_t hash_state(void *opaque) {
-    return machine_hash_state(opaque);
+static void check(void *opaque, struct state_check *c) {
+    machine_check(opaque, c);
 }
-static uint64_t hash_memory(void *opaque) {
-    return machine_hash_memory(opaque);
+
+static const struct memory_sum *sums(void *opaque, size_t *count) {
+    struct machine *m = opaque;
+    const struct memory_sum *s = sums_now(m->sums, count);
+    int64_t page = m->config->verify_sums ? sums_verify(m->sums) : -1;
+    if (page >= 0)
+        machine_stop(m, MACHINE_FAILED, "the sum of the page at 0x%llx is not its contents'",
+                     (unsigned long long)memory_address(m, (uint64_t)page * MEMORY_PAGE));
+    return s;
+}
+
+static void name_state(void *opaque, const struct state_check *recorded, char *buf, size_t n) {
+    machine_name_difference(opaque, recorded, buf, n);
+}
+
+static void name_memory(void *opaque, size_t unit, const struct memory_sum *recorded, char *buf,
+                        size_t n) {
+    struct machine *m = opaque;
+    sums_name_difference(m->sums, unit, recorded, buf, n);
 }
 
 static void stop(void *opaque, bool failed, const char *reason) {
@@ -107,8 +126,9 @@ static void stop(void *opaque, bool failed, const char *reason) {
 
 static struct inputs *open_log(struct machine *m, const char *description) {
     const struct config *c = m->config;
+    const struct record_options options = {c->seed, c->sum_interval, c->sum_unit};
     char error[256] = "";
-    struct inputs *in = c->record ? inputs_record(c->record, description, m->hz, c->seed, error)
+    struct inputs *in = c->record ? inputs_record(c->record, description, m->hz, &options, error)
                                   : inputs_replay(c->replay, description, m->hz, error);
     if (!in)
         machine_log(m, "%s", error);
@@ -153,10 +173,16 @@ struct inputs *recording_open(struct machine *m) {
     static char description[DESCRIPTION_MAX];
     struct text t = {description, sizeof(description)};
     struct inputs *in = describe(m, &t) ? NULL : open_log(m, description);
-    const struct inputs_target target = {m, hash_state, hash_memory, stop};
-    if (in)
-        inputs_set_target(in, &target);
-    return in;
+    if (!in)
+        return NULL;
+    const struct inputs_target target = {m, check, sums, name_state, name_memory, stop};
+    inputs_set_target(in, &target);
+    m->sums = sums_create(m, inputs_sum_unit(in));
+    if (m->sums)
+        return in;
+    machine_log(m, "out of memory for the sums of memory");
+    inputs_free(in);
+    return NULL;
 }
 
 int recording_finish(struct machine *m, int status) {

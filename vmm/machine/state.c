@@ -1,4 +1,4 @@
-// Saving, loading, hashing and comparing: four visitors of the same descriptions.
+// Saving, loading and comparing: three visitors of the same descriptions.
 //
 // The saved form is a sequence of records: name ("pit0.mode"), size, bytes. Names are kept so that a state
 // of another version is refused with a sentence rather than loaded askew.
@@ -16,7 +16,6 @@ struct walk {
     size_t used, capacity;
     const uint8_t *in; // loading, comparing
     size_t left;
-    uint64_t hash;
     char *text; // where the first error or difference goes
     size_t text_size;
 };
@@ -144,24 +143,4 @@ bool state_compare(struct machine *m, const void *data, size_t size, char *where
                      .text_size = where_size};
     visit_all(m, &w);
     return !w.visitor.failed;
-}
-
-// ---- hashing -----------------------------------------------------------------------------------
-// FNV-1a over names and bytes: devices are small, and a difference must only be noticed.
-static uint64_t mix(uint64_t hash, const void *data, size_t size) {
-    for (const uint8_t *p = data, *end = p + size; p < end; p++)
-        hash = (hash ^ *p) * 0x100000001b3ull;
-    return hash;
-}
-
-static bool hash_field(struct state_visitor *v, const char *name, void *data, size_t size) {
-    struct walk *w = (struct walk *)v;
-    w->hash = mix(mix(w->hash, name, strlen(name)), data, size);
-    return true;
-}
-
-uint64_t state_hash(struct machine *m) {
-    struct walk w = {.visitor.field = hash_field, .hash = 0xcbf29ce484222325ull};
-    visit_all(m, &w);
-    return w.hash;
 }

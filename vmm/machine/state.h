@@ -28,8 +28,6 @@ void *state_save(struct machine *m, size_t *size);
 // Loads what state_save() of an equally configured machine gave. 0, or -EINVAL with a sentence that names
 // the device and field; the machine is then unusable.
 int state_load(struct machine *m, const void *data, size_t size, char *error, size_t error_size);
-// A hash of everything that state_save() would give.
-uint64_t state_hash(struct machine *m);
 // Compares the machine with a saved state. True if equal, else the first difference, "pit0.count[1]", in
 // `where`.
 bool state_compare(struct machine *m, const void *data, size_t size, char *where,
