@@ -40,3 +40,27 @@ size_t log_sum_put(uint8_t *to, uint64_t *last, uint64_t index, const struct mem
     memcpy(to + used, sum, sizeof(*sum));
     return used + sizeof(*sum);
 }
+
+static uint64_t grain(const struct log_settings *s) {
+    return s->hz / 1000 ? s->hz / 1000 : 1;
+}
+
+uint64_t log_ticks_code(const struct log_settings *s, uint64_t ticks) {
+    return ticks % grain(s) == 0 ? ticks / grain(s) * 2 + 1 : ticks * 2;
+}
+
+bool log_ticks_of(const struct log_settings *s, uint64_t code, uint64_t *ticks) {
+    return !__builtin_mul_overflow(code / 2, code & 1 ? grain(s) : 1, ticks);
+}
+
+uint64_t log_increase_code(const struct log_settings *s, uint64_t v, uint64_t increase) {
+    return log_ticks_code(s, v % grain(s) + increase);
+}
+
+bool log_increase_of(const struct log_settings *s, uint64_t code, uint64_t v, uint64_t *increase) {
+    uint64_t ticks, part = v % grain(s);
+    if (!log_ticks_of(s, code, &ticks) || ticks < part)
+        return false;
+    *increase = ticks - part;
+    return true;
+}

@@ -34,16 +34,17 @@ struct log_header {
 struct log_chunk {
     uint32_t magic;
     uint32_t number;                    // from 0
-    uint64_t first_v;                   // V of the record before the first of this chunk
+    uint64_t first_v;                   // V after the record before the first of this chunk
     uint64_t first_record;              // number of the first record
     uint32_t records_size, stored_size; // before and after compression (zstd)
     uint64_t checksum; // XXH3 of this structure with checksum 0, then of the stored bytes
 };
 _Static_assert(sizeof(struct log_header) == 64 && sizeof(struct log_chunk) == 40, "as documented");
 
-// A record: one byte with the kind in its low four bits, then varints. `step` is the virtual time V since the
-// record before (V orders all that happens: the count stands still while the guest is idle). `check` is a struct
-// state_check of registers and devices at that landmark, before the event.
+// A record: one byte with the kind in its low four bits, then varints. `step` is the virtual time V since the record
+// before, as it was after that (V orders all that happens: the count stands still while the guest is idle). `check`
+// is a struct state_check of registers and devices at that landmark, before the event. Steps and increases are
+// coded as log_ticks_code() does.
 enum log_kind {
     LOG_ANCHOR = 1, // step, check, increase of the anchor
     LOG_INPUT = 2,  // step, check, source, size, bytes
@@ -90,6 +91,21 @@ bool log_sum_next(struct log_sums *s, uint64_t *index, struct memory_sum *sum);
 // Writes one (at most LOG_SUM_MAX bytes); *last is the index of the one before, 0 at first. Returns the bytes.
 #define LOG_SUM_MAX (10 + sizeof(struct memory_sum))
 size_t log_sum_put(uint8_t *to, uint64_t *last, uint64_t index, const struct memory_sum *sum);
+
+// Ticks, of which many are multiples of a millisecond of V: twice the multiple and 1, else twice the ticks. False
+// where the code has no meaning.
+uint64_t log_ticks_code(const struct log_settings *s, uint64_t ticks);
+bool log_ticks_of(const struct log_settings *s, uint64_t code, uint64_t *ticks);
+// An increase of V from `v` on: the ticks from the millisecond before `v`.
+uint64_t log_increase_code(const struct log_settings *s, uint64_t v, uint64_t increase);
+bool log_increase_of(const struct log_settings *s, uint64_t code, uint64_t v, uint64_t *increase);
+static inline bool log_moves_anchor(enum log_kind kind) {
+    return kind == LOG_ANCHOR || kind == LOG_WAKE;
+}
+// V as it is after a record.
+static inline uint64_t log_v_after(const struct log_record *r) {
+    return log_moves_anchor(r->kind) ? r->v + r->value : r->v;
+}
 
 // XXH3 of a head (with its checksum field 0) followed by a body.
 uint64_t log_checksum(const void *head, size_t head_size, const void *body, size_t body_size);

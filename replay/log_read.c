@@ -20,7 +20,7 @@ struct log_reader {
     struct log_chunk chunk; // the one being read
     uint64_t chunk_offset;
     size_t at;          // in records
-    uint64_t v, number; // of the last record, of the next one
+    uint64_t v, number; // after the last record, of the next one
     bool ended;         // LOG_END was read
     char error[256];
     uint8_t records[LOG_CHUNK_MAX];
@@ -253,19 +253,27 @@ static bool parse_sums(struct log_reader *r, struct log_record *out) {
     return !s.left && get_data(r, out, (uint64_t)(s.at - start));
 }
 
+// Step, check and value.
+static bool parse_event(struct log_reader *r, struct log_record *out) {
+    const struct log_settings *s = &r->header.settings;
+    uint64_t code, step;
+    if (!get_number(r, &code) || !get_bytes(r, &out->check, sizeof(out->check)) ||
+        !get_number(r, &out->value) || !log_ticks_of(s, code, &step) ||
+        __builtin_add_overflow(r->v, step, &out->v))
+        return false;
+    out->hash_bytes = sizeof(out->check);
+    return !log_moves_anchor(out->kind) ||
+           (log_increase_of(s, out->value, out->v, &out->value) && log_v_after(out) >= out->v);
+}
+
 static bool parse(struct log_reader *r, struct log_record *out) {
     uint8_t kind = r->records[r->at++];
-    uint64_t step = 0, size = 0;
+    uint64_t size = 0;
     *out = (struct log_record){.kind = kind & 15, .number = r->number, .v = r->v};
     if (out->kind < LOG_ANCHOR || out->kind > LOG_CHECK || kind & 0xf0)
         return false;
-    if (out->kind != LOG_RESULT) {
-        if (!get_number(r, &step) || step > UINT64_MAX - r->v ||
-            !get_bytes(r, &out->check, sizeof(out->check)) || !get_number(r, &out->value))
-            return false;
-        out->v += step;
-        out->hash_bytes = sizeof(out->check);
-    }
+    if (out->kind != LOG_RESULT && !parse_event(r, out))
+        return false;
     if (out->kind == LOG_MEMORY)
         return parse_sums(r, out);
     if (out->kind == LOG_INPUT || out->kind == LOG_RESULT || out->kind == LOG_END)
@@ -288,7 +296,7 @@ int log_next(struct log_reader *r, struct log_record *out) {
         return broken(r, r->chunk_offset, why);
     }
     out->encoded_size = r->at - start;
-    r->v = out->v;
+    r->v = log_v_after(out);
     r->number++;
     r->ended = out->kind == LOG_END;
     return 1;

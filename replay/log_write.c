@@ -13,7 +13,8 @@
 struct log_writer {
     int fd, error;
     uint32_t chunk_number;
-    uint64_t first_v, v; // of the chunk, of the last record
+    struct log_settings settings;
+    uint64_t first_v, v; // after the record before this chunk, after the last record
     uint64_t first_record, record_count;
     size_t used;
     uint8_t records[LOG_CHUNK_MAX];
@@ -47,6 +48,7 @@ struct log_writer *log_create(const char *path, const char *description,
         free(w);
         return NULL;
     }
+    w->settings = *settings;
     struct log_header h = {.version = LOG_VERSION,
                            .description_size = (uint32_t)strlen(description),
                            .settings = *settings};
@@ -97,10 +99,11 @@ int log_append(struct log_writer *w, const struct log_record *r) {
         return w->error;
     w->records[w->used++] = (uint8_t)r->kind;
     if (r->kind != LOG_RESULT) {
-        put_number(w, r->v - w->v);
-        w->v = r->v;
+        put_number(w, log_ticks_code(&w->settings, r->v - w->v));
         put_bytes(w, &r->check, sizeof(r->check));
-        put_number(w, r->value);
+        put_number(w, log_moves_anchor(r->kind) ? log_increase_code(&w->settings, r->v, r->value)
+                                                : r->value);
+        w->v = log_v_after(r);
     }
     if (r->kind == LOG_MEMORY) {
         put_number(w, r->sum_count);

@@ -10,7 +10,10 @@ uint64_t live_anchor(struct inputs *in, const struct landmark *at, uint64_t anch
     // The guest falls behind when the host gives it less than a whole processor. It is moved on in steps
     // of some size: each is an event, and a few in 10 ms are enough for a clock on the wall.
     uint64_t real = world_virtual_time(in), v = anchor + at->count;
-    return real > v + in->hz / ANCHORS_PER_SECOND ? real - at->count : anchor;
+    if (real <= v + in->hz / ANCHORS_PER_SECOND)
+        return anchor;
+    return real / slice_ticks(in) * slice_ticks(in) -
+           at->count; // whole milliseconds are short in a log
 }
 
 unsigned live_choose_cpu(struct inputs *in, const struct landmark *at, unsigned now,
@@ -32,7 +35,7 @@ uint64_t live_idle(struct inputs *in, const struct landmark *at, uint64_t anchor
         return anchor;
     }
     // A timer woke it: V is exactly its deadline. Input came first: V is now, but never past the deadline.
-    uint64_t v = world_virtual_time(in), least = anchor + at->count;
+    uint64_t v = slice_end(in, world_virtual_time(in)), least = anchor + at->count;
     if (v >= deadline)
         v = deadline;
     return (v > least ? v : least) - at->count;
