@@ -24,3 +24,4 @@ int command_stat(struct log *l, int argc, char **argv);
 int command_verify(struct log *l, int argc, char **argv);
 int command_diff(struct log *l, int argc, char **argv);
 int command_graph(struct log *l, int argc, char **argv);
+int command_control(struct log *l, int argc, char **argv);

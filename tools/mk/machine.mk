@@ -32,7 +32,7 @@ $(MACHINE_TESTS): $(BUILD)/machine-tests/%: tests/machine/%.c $(MACHINE_OBJECTS)
 MACHINE_BINARY := $(if $(filter vmm,$(PARTS)),$(BUILD)/vmx $(BUILD)/chrono-log)
 
 # chrono-log, for workstations and as a UserWorld.
-LOG_TOOL_SOURCES := $(wildcard replay/tools/*.c) replay/log_read.c replay/log_format.c replay/log_text.c replay/checks.c
+LOG_TOOL_SOURCES := $(wildcard replay/tools/*.c) $(filter replay/log_% replay/checks.c,$(MACHINE_SOURCES))
 $(BUILD)/chrono-log: $(LOG_TOOL_SOURCES:%.c=$(BUILD)/machine/%.o)
 	$(SAY) WORLD $@
 	$(Q)$(CC) $(MACHINE_CFLAGS) $^ -lzstd -o $@
