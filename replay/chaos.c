@@ -23,8 +23,8 @@ static bool one_in(struct chaos *c, unsigned n) {
     return draw(c) % n == 0;
 }
 
-void chaos_start(struct chaos *c, uint64_t seed) {
-    *c = (struct chaos){.seed = seed, .state = mix(seed)};
+void chaos_start(struct chaos *c, uint64_t seed, bool adversarial) {
+    *c = (struct chaos){.seed = seed, .adversarial = adversarial && seed, .state = mix(seed)};
 }
 
 // ---- slices ------------------------------------------------------------------------------------------
@@ -51,19 +51,19 @@ uint64_t chaos_slice_end(uint64_t seed, uint64_t slice, uint64_t count) {
 
 // ---- time and inputs ---------------------------------------------------------------------------------
 uint64_t chaos_jump(struct chaos *c) {
-    if (!c->seed || !one_in(c, 8))
+    if (!c->seed || !one_in(c, c->adversarial ? 8 : 64))
         return 0;
-    return draw(c) % (c->slice * 2 + 1);
+    return draw(c) % (c->adversarial ? c->slice * 2 + 1 : c->slice / 2 + 1);
 }
 
 uint64_t chaos_oversleep(struct chaos *c) {
-    if (!c->seed || !one_in(c, 8))
+    if (!c->adversarial || !one_in(c, 8))
         return 0;
     return draw(c) % (c->slice * 2 + 1);
 }
 
 bool chaos_holds_inputs(struct chaos *c) {
-    return c->seed && one_in(c, 2);
+    return c->adversarial && one_in(c, 2);
 }
 
 // ---- whose turn it is --------------------------------------------------------------------------------

@@ -88,7 +88,8 @@ void inputs_set_target(struct inputs *in, const struct inputs_target *t);
 struct inputs *inputs_pass_through(uint64_t hz);
 // Writes `path` while the machine runs.
 struct record_options {
-    uint64_t seed;         // of the jitter that moves anchors, 0: none
+    uint64_t seed;         // of timing that differs from seed to seed, 0: regular timing
+    bool chaos;            // much, to provoke mistakes (docs/recording.md)
     uint64_t sum_interval; // ticks between two sums of memory; 0: RECORD_SUM_INTERVAL
     uint32_t sum_unit;     // bytes: MEMORY_PAGE or MEMORY_REGION; 0: the latter
 };

@@ -1,5 +1,6 @@
 // What the implementations of inputs.h share. Private to replay/.
 #pragma once
+#include "replay/chaos.h"
 #include "replay/inputs.h"
 
 struct inputs_ops {
@@ -28,6 +29,7 @@ struct inputs {
     volatile bool left;      // the user wants to leave; set in a signal handler, too
     uint64_t start_ns;       // host's monotonic clock when V was 0 (world.c)
     uint64_t held_ns;        // the same when a debugger took hold of the VM
+    struct chaos chaos;
 };
 
 // With an implementation; NULL: out of memory.
@@ -46,12 +48,18 @@ bool world_wait(struct inputs *in, uint64_t deadline);
 void world_collect(struct inputs *in, void (*fn)(struct inputs *in, struct input_source *s,
                                                  const uint8_t *data, size_t n));
 
-// Slices end at multiples of this many ticks (1 ms), so that they are a function of the count.
+// Slices end at multiples of this many ticks (1 ms), or where chaos wants it, so that they are a function of the
+// count in any case.
 static inline uint64_t slice_ticks(const struct inputs *in) {
     return in->hz / 1000 ? in->hz / 1000 : 1;
 }
+static inline uint64_t next_millisecond(const struct inputs *in, uint64_t ticks) {
+    return (ticks / slice_ticks(in) + 1) * slice_ticks(in);
+}
 static inline uint64_t slice_end(const struct inputs *in, uint64_t count) {
-    return (count / slice_ticks(in) + 1) * slice_ticks(in);
+    if (in->chaos.adversarial)
+        return chaos_slice_end(in->chaos.seed, slice_ticks(in), count);
+    return next_millisecond(in, count);
 }
 static inline uint64_t landmark_v(const struct inputs *in, const struct landmark *at) {
     return in->anchor_now + at->count;

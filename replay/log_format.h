@@ -16,11 +16,11 @@
 // How a run is recorded and must be replayed, besides what its description says.
 struct log_settings {
     uint64_t hz;             // ticks per second of virtual time
-    uint64_t seed;           // of the jitter, 0: none
+    uint64_t seed;           // of jitter or chaos, 0: none
     uint64_t sum_interval;   // ticks executed between two sums of memory
     uint64_t check_interval; // and between two checks where no event comes
     uint32_t sum_unit;       // bytes: MEMORY_PAGE or MEMORY_REGION
-    uint32_t reserved;       // 0
+    uint32_t chaos;          // 1: slices end where chaos_slice_end() says; 0: at each ms
 };
 
 // All numbers little-endian.

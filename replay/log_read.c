@@ -64,7 +64,7 @@ static bool is_log(struct log_reader *r, char error[256]) {
 }
 
 static bool settings_are_sound(const struct log_settings *s) {
-    return s->hz && s->sum_interval && s->check_interval && !s->reserved &&
+    return s->hz && s->sum_interval && s->check_interval && s->chaos <= 1 &&
            (s->sum_unit == MEMORY_PAGE || s->sum_unit == MEMORY_REGION);
 }
 

@@ -3,12 +3,15 @@
 #include "replay/live.h"
 
 uint64_t live_next_stop(struct inputs *in, uint64_t count) {
-    return slice_end(in, count);
+    uint64_t end = slice_end(in, count);
+    in->chaos.slice = end - count;
+    return in->chaos.slice_end = end;
 }
 
 uint64_t live_anchor(struct inputs *in, const struct landmark *at, uint64_t anchor) {
     // The guest falls behind when the host gives it less than a whole processor. It is moved on in steps
     // of some size: each is an event, and a few in 10 ms are enough for a clock on the wall.
+    anchor += chaos_jump(&in->chaos);
     uint64_t real = world_virtual_time(in), v = anchor + at->count;
     if (real <= v + in->hz / ANCHORS_PER_SECOND)
         return anchor;
@@ -18,8 +21,8 @@ uint64_t live_anchor(struct inputs *in, const struct landmark *at, uint64_t anch
 
 unsigned live_choose_cpu(struct inputs *in, const struct landmark *at, unsigned now,
                          uint64_t runnable) {
-    (void)in;
-    (void)at;
+    if (in->chaos.adversarial)
+        return chaos_choose_cpu(&in->chaos, at->count, now, runnable);
     // The next one in turn.
     for (unsigned i = 1; i <= 64; i++)
         if (runnable >> ((now + i) % 64) & 1)
@@ -35,10 +38,16 @@ uint64_t live_idle(struct inputs *in, const struct landmark *at, uint64_t anchor
         return anchor;
     }
     // A timer woke it: V is exactly its deadline. Input came first: V is now, but never past the deadline.
-    uint64_t v = slice_end(in, world_virtual_time(in)), least = anchor + at->count;
+    uint64_t v = next_millisecond(in, world_virtual_time(in)), least = anchor + at->count;
     if (v >= deadline)
-        v = deadline;
+        v = deadline + chaos_oversleep(&in->chaos);
     return (v > least ? v : least) - at->count;
+}
+
+void live_collect(struct inputs *in, void (*fn)(struct inputs *in, struct input_source *s,
+                                                const uint8_t *data, size_t n)) {
+    if (!chaos_holds_inputs(&in->chaos))
+        world_collect(in, fn);
 }
 
 static uint64_t wall_clock(struct inputs *in) {
@@ -58,7 +67,7 @@ static void hand_over(struct inputs *in, struct input_source *s, const uint8_t *
 
 static void deliver(struct inputs *in, const struct landmark *at) {
     (void)at;
-    world_collect(in, hand_over);
+    live_collect(in, hand_over);
 }
 
 const struct inputs_ops pass_through_ops = {

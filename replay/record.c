@@ -13,7 +13,6 @@ struct recorder {
     struct log_writer *log;
     struct log_settings settings;
     uint64_t next_flush, next_sums, next_check; // counts
-    uint64_t jitter;                            // state of the generator; 0: no jitter
     struct memory_sum *known;                   // of memory, as the log has them
     size_t known_count;
     bool told; // of a failed write
@@ -125,19 +124,8 @@ static void random_bytes(struct inputs *in, void *buf, size_t n) {
 }
 
 // ---- events --------------------------------------------------------------------------------------------
-// xorshift64: the jitter only has to be different for different seeds.
-static uint64_t jitter(struct recorder *r) {
-    r->jitter ^= r->jitter << 13;
-    r->jitter ^= r->jitter >> 7;
-    r->jitter ^= r->jitter << 17;
-    return r->jitter;
-}
-
 static uint64_t anchor(struct inputs *in, const struct landmark *at, uint64_t now) {
-    struct recorder *r = recorder(in);
     uint64_t to = live_anchor(in, at, now);
-    if (r->jitter && jitter(r) % 64 == 0) // once in a while, up to 1/2 ms: other timing, same guest
-        to += jitter(r) % (in->hz / 2000 + 1);
     if (to != now)
         append_event(in, LOG_ANCHOR, landmark_v(in, at), to - now, NULL, 0);
     return to;
@@ -153,7 +141,7 @@ static void deliver_one(struct inputs *in, struct input_source *s, const uint8_t
 static void deliver(struct inputs *in, const struct landmark *at) {
     struct recorder *r = recorder(in);
     delivering = at;
-    world_collect(in, deliver_one);
+    live_collect(in, deliver_one);
     if (at->count >= r->next_sums) {
         append_sums(in, landmark_v(in, at));
         r->next_sums = at->count + r->settings.sum_interval;
@@ -170,10 +158,7 @@ static void deliver(struct inputs *in, const struct landmark *at) {
 
 static unsigned choose_cpu(struct inputs *in, const struct landmark *at, unsigned now,
                            uint64_t runnable) {
-    struct recorder *r = recorder(in);
-    unsigned next = r->jitter && jitter(r) % 4 == 0 && runnable >> now & 1
-                        ? now
-                        : live_choose_cpu(in, at, now, runnable);
+    unsigned next = live_choose_cpu(in, at, now, runnable);
     if (next != now)
         append_event(in, LOG_SWITCH, landmark_v(in, at), next, NULL, 0);
     return next;
@@ -241,7 +226,6 @@ struct recorder *recorder_new(const char *path, const char *description,
         return NULL;
     }
     r->settings = *settings;
-    r->jitter = settings->seed;
     r->log = log_create(path, description, settings, error);
     if (r->log)
         return r;
@@ -251,6 +235,7 @@ struct recorder *recorder_new(const char *path, const char *description,
 
 void recorder_start(struct inputs *in, const struct landmark *at) {
     struct recorder *r = recorder(in);
+    chaos_start(&in->chaos, r->settings.seed, r->settings.chaos);
     r->next_sums = at->count + r->settings.sum_interval;
     r->next_check = at->count + r->settings.check_interval;
     r->next_flush = at->count + FLUSH_TICKS(in);
@@ -264,6 +249,7 @@ struct inputs *inputs_record(const char *path, const char *description, uint64_t
     const struct log_settings settings = {
         .hz = hz,
         .seed = options->seed,
+        .chaos = options->chaos,
         .sum_interval = options->sum_interval ? options->sum_interval : RECORD_SUM_INTERVAL,
         .check_interval = CHECK_INTERVAL,
         .sum_unit = options->sum_unit ? options->sum_unit : MEMORY_REGION,

@@ -249,6 +249,8 @@ static int begin(struct inputs *in, const char *path, const char *description, c
     }
     if (!description_matches(log_description(r->log), description, error))
         return -EINVAL;
+    const struct log_settings *s = &log_header(r->log)->settings;
+    chaos_start(&in->chaos, s->seed, s->chaos);
     replay_next_event(in);
     if (r->failed) // not even the first chunk is sound
         snprintf(error, 256, "%s", log_error(r->log));

@@ -41,7 +41,7 @@ static void slices_of_one_tick(void **state) {
 
 static void time_moves_by_an_eighth(void **state) {
     struct chaos c;
-    chaos_start(&c, 5);
+    chaos_start(&c, 5, true);
     c.slice = SLICE;
     uint64_t jumps = 0;
     unsigned n = 100000, moved = 0;
@@ -56,7 +56,7 @@ static void time_moves_by_an_eighth(void **state) {
 
 static void nothing_without_a_seed(void **state) {
     struct chaos c;
-    chaos_start(&c, 0);
+    chaos_start(&c, 0, true);
     c.slice = SLICE;
     for (unsigned i = 0; i < 1000; i++) {
         assert_int_equal(chaos_jump(&c), 0);
@@ -65,9 +65,25 @@ static void nothing_without_a_seed(void **state) {
     }
 }
 
+// Jitter is nothing but a small jump once in a while.
+static void jitter(void **state) {
+    struct chaos c;
+    chaos_start(&c, 5, false);
+    c.slice = SLICE;
+    unsigned n = 100000, moved = 0;
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t jump = chaos_jump(&c);
+        assert_true(jump <= SLICE / 2);
+        moved += jump != 0;
+        assert_int_equal(chaos_oversleep(&c), 0);
+        assert_false(chaos_holds_inputs(&c));
+    }
+    assert_in_range(moved, n / 80, n / 50);
+}
+
 static void only_who_can_run_is_chosen(void **state) {
     struct chaos c;
-    chaos_start(&c, 9);
+    chaos_start(&c, 9, true);
     for (uint64_t i = 0; i < 100000; i++) {
         uint64_t runnable = i % 65535 + 1;
         c.slice_end = i % 2 ? 0 : UINT64_MAX;
@@ -80,7 +96,7 @@ static void only_who_can_run_is_chosen(void **state) {
 static void turns(void **state) {
     struct chaos c;
     unsigned had[4] = {0}, stayed = 0, n = 4000, starved = 0;
-    chaos_start(&c, 11);
+    chaos_start(&c, 11, true);
     for (unsigned phase = 0; phase < 64; phase++) {
         unsigned here[4] = {0}, now = 0;
         for (unsigned i = 0; i < n; i++) {
@@ -108,6 +124,7 @@ int main(void) {
         cmocka_unit_test(slices_of_one_tick),
         cmocka_unit_test(time_moves_by_an_eighth),
         cmocka_unit_test(nothing_without_a_seed),
+        cmocka_unit_test(jitter),
         cmocka_unit_test(only_who_can_run_is_chosen),
         cmocka_unit_test(turns),
     };

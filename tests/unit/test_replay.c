@@ -1,4 +1,4 @@
-/* sources: replay/inputs.c replay/world.c replay/pass_through.c replay/record.c replay/replay.c replay/replay_sums.c replay/description.c replay/go_live.c replay/log_write.c replay/log_read.c replay/log_format.c replay/log_text.c replay/checks.c */
+/* sources: replay/inputs.c replay/world.c replay/chaos.c replay/pass_through.c replay/record.c replay/replay.c replay/replay_sums.c replay/description.c replay/go_live.c replay/log_write.c replay/log_read.c replay/log_format.c replay/log_text.c replay/checks.c */
 /* libs: -lzstd */
 // Recording and replaying with a machine of a few lines: a counter that hashes what it is given and when.
 #define _GNU_SOURCE
@@ -117,7 +117,7 @@ static void record(struct toy *t, uint64_t seed) {
     char error[256];
     int wire[2];
     assert_int_equal(pipe2(wire, O_NONBLOCK), 0);
-    const struct record_options options = {.seed = seed, .sum_interval = 100000};
+    const struct record_options options = {.seed = seed, .chaos = seed % 2, .sum_interval = 100000};
     begin(t, inputs_record(LOG, description, HZ, &options, error), wire[0]);
     for (unsigned i = 0; i < STOPS / 10; i++) {
         if (i % 3 == 0)

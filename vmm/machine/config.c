@@ -116,10 +116,12 @@ static int disk(struct config *c, const struct key *k, const char *value, char *
     return r;
 }
 
+// "seed" and "chaos": the later one counts.
 static int seed(struct config *c, const struct key *k, const char *value, char *error,
                 size_t size) {
     char *end;
     c->seed = strtoull(value, &end, 10);
+    c->chaos = k->name[0] == 'c';
     return *end || !isdigit((unsigned char)value[0]) ? fail(error, size, "must be a number", value)
                                                      : 0;
 }
@@ -187,6 +189,7 @@ static const struct key keys[] = {
      "registers that gdb is given at first (x86-64)"},
     {"trace", text, FIELD(trace), "FILE", "write a line about every exit of the guest"},
     {"seed", seed, 0, "N", "jitter in the timing of a recording (0: none)"},
+    {"chaos", seed, 0, "N", "adversarial timing of a recording, to provoke mistakes (0: none)"},
     {"sums", sum_unit, 0, "page|region", "a recording has sums of pages or of 2 MB (region)"},
     {"sum-interval", sum_interval, 0, "TICKS", "instructions between two sums (2^30)"},
     {"verify-sums", yes_no, FIELD(verify_sums), NULL, "check them against all of memory (no)"},

@@ -36,7 +36,8 @@ struct config {
     char *gdb, *gdb_arch;            // where a debugger may connect, and registers it is given
     bool gdb_wait;                   // nothing runs before one has
     char *trace;                     // file for a line about every exit; NULL: none
-    uint64_t seed;                   // of the jitter of a recording, 0: none
+    uint64_t seed;                   // of the timing of a recording, 0: regular
+    bool chaos;                      // it is adversarial
     uint64_t sum_interval; // of a recording: ticks between two sums of memory; 0: as usual
     uint32_t sum_unit;     // and bytes that each is for; 0: as usual
     bool verify_sums;      // compare them with memory each time

@@ -84,7 +84,9 @@ static int describe(struct machine *m, struct text *t) {
          clock.kind == CHRONO_CLOCK_TSC ? "tsc" : "pmc");
     for (unsigned i = 0; i < 4; i++)
         line(t, " %016llx", (unsigned long long)clock.fingerprint[i]);
-    line(t, "\nmemory %llu\ncpus %u\nacpi %d\npci %d\nreboot %d\nappend %s\n",
+    line(t, "\nexceptions %08x\ncpuid %016llx\n", clock.exceptions,
+         (unsigned long long)m->cpuid_sum);
+    line(t, "memory %llu\ncpus %u\nacpi %d\npci %d\nreboot %d\nappend %s\n",
          (unsigned long long)m->ram_size, m->cpu_count, c->acpi, c->pci, c->reboot,
          c->append ? c->append : "");
     line(t, "console %s\n", c->console ? "yes" : "no");
@@ -121,12 +123,16 @@ static void name_memory(void *opaque, size_t unit, const struct memory_sum *reco
 }
 
 static void stop(void *opaque, bool failed, const char *reason) {
-    machine_stop(opaque, failed ? MACHINE_FAILED : MACHINE_QUIT, "%s", reason);
+    struct machine *m = opaque;
+    if (m->end == MACHINE_RUNNING)
+        machine_stop(m, failed ? MACHINE_FAILED : MACHINE_QUIT, "%s", reason);
+    else
+        machine_log(m, "%s", reason); // at its end, where the last sums are compared
 }
 
 static struct inputs *open_log(struct machine *m, const char *description) {
     const struct config *c = m->config;
-    const struct record_options options = {c->seed, c->sum_interval, c->sum_unit};
+    const struct record_options options = {c->seed, c->chaos, c->sum_interval, c->sum_unit};
     char error[256] = "";
     struct inputs *in = c->record ? inputs_record(c->record, description, m->hz, &options, error)
                                   : inputs_replay(c->replay, description, m->hz, error);
