@@ -131,7 +131,8 @@ int command_info(struct log *l, int argc, char **argv) {
     const struct log_settings *s = &h->settings;
     printf("format %u\nhz %" PRIu64 "\n%s %" PRIu64 "\nsums of %u bytes every %" PRIu64
            " ticks\n%s",
-           h->version, s->hz, s->chaos ? "chaos" : "seed", s->seed, s->sum_unit, s->sum_interval, log_description(l->reader));
+           h->version, s->hz, s->chaos ? "chaos" : "seed", s->seed, s->sum_unit, s->sum_interval,
+           log_description(l->reader));
     struct log_record r;
     struct memory m = {NULL, 0};
     uint64_t records = 0, v = 0;
