@@ -25,6 +25,9 @@
 #define CHRONO_STEP       (1u << 6) // stop after exactly one instruction, whatever breakpoint is at it
 #define CHRONO_WATCHES    (1u << 7) // page watches of the VM apply (clear: step over one)
 #define CHRONO_TRAP_DR    (1u << 8) // MOV DR exits: the debugger owns the debug registers
+// User space has not written to guest memory since the last KVM_RUN, nor is an access to be completed: pages with
+// breakpoints need not be copied again
+#define CHRONO_MEMORY_KEPT (1u << 9)
 
 struct chrono_run {
     __u32 control;
@@ -67,6 +70,10 @@ struct chrono_clock {
     __u64 tick_hz;        // ticks per second of guest execution, about; TSC kind: TSC frequency
     char why[128];        // one sentence for the banner
     __u64 fingerprint[4]; // implementation-defined results of this CPU
+    // A bit for each exception that exits from a guest that nobody debugs. Bit 14: page faults on pages that are
+    // mapped, of which the guest sees only those that its tables justify.
+    __u32 exceptions;
+    __u32 reserved;
 };
 // On the /dev/kvm descriptor: the instruction clock in use.
 #define CHRONO_GET_CLOCK _IOR(CHRONO_IO, 0, struct chrono_clock)

@@ -1,4 +1,4 @@
-/* sources: vmm/machine/run.c vmm/machine/bus.c vmm/machine/device.c vmm/machine/state.c vmm/machine/vtime.c tests/unit/machine_host.c */
+/* sources: vmm/machine/run.c vmm/machine/exits.c vmm/machine/bus.c vmm/machine/device.c vmm/machine/state.c vmm/machine/vtime.c tests/unit/machine_host.c */
 // The run loop over a processor that follows a script: order of things at a stop, delivery of interrupts,
 // completion of accesses, whose turn it is.
 #include <setjmp.h>
@@ -11,6 +11,7 @@
 #include "machine_host.h"
 #include "replay/inputs.h"
 #include "vmm/machine/cpu.h"
+#include "vmm/machine/debug.h"
 #include "vmm/machine/lapic.h"
 #include "vmm/machine/output.h"
 
@@ -153,6 +154,29 @@ uint64_t inputs_idle(struct inputs *in, const struct landmark *at, uint64_t anch
 }
 
 void output_flush_all(void) {}
+
+// ---- a debugger that pauses before every turn ------------------------------------------------------
+static bool paused;
+
+bool debug_pauses(struct machine *of) {
+    return paused = !paused;
+}
+
+uint64_t debug_stop_count(const struct machine *of, uint64_t stop) {
+    return stop;
+}
+
+bool debug_in_shadow(const struct machine *of) {
+    return false;
+}
+
+void debug_delivers(struct cpu *c) {}
+
+void debug_switches(struct machine *of) {}
+
+bool debug_takes_exit(struct cpu *c) {
+    return false;
+}
 
 // ---- tests -------------------------------------------------------------------------------------
 static struct vtimer timer, second;
@@ -366,6 +390,26 @@ static void the_access_that_ends_the_machine_is_finished(void **state) {
     assert_int_equal(m->end, MACHINE_RESET);
 }
 
+static void pauses_change_nothing(void **state) {
+    static const struct step steps[] = {
+        {SLICE - 10, KVM_EXIT_INTR, 0}, {15, KVM_EXIT_HLT, 0}, {SLICE / 2, KVM_EXIT_HLT, 0}, END};
+    char without[sizeof(history)];
+    for (unsigned with = 0; with < 2; with++) {
+        setup(NULL);
+        vtimer_init(m, &timer, expire_with_interrupt, NULL);
+        vtimer_arm(&timer, 50000);
+        m->debug = with ? (struct debug *)&script : NULL; // only asked whether it is there
+        script = steps;
+        unsigned pauses = 0;
+        while (machine_run(m) == MACHINE_RUNNING)
+            pauses++;
+        assert_int_equal(pauses > 5, with);
+        if (!with)
+            strcpy(without, history);
+    }
+    assert_string_equal(history, without);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(order_at_stops, setup),
@@ -381,6 +425,7 @@ int main(void) {
         cmocka_unit_test_setup(the_local_apic_is_asked_first, setup),
         cmocka_unit_test_setup(ends, setup),
         cmocka_unit_test_setup(the_access_that_ends_the_machine_is_finished, setup),
+        cmocka_unit_test_setup(pauses_change_nothing, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

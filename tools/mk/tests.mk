@@ -51,7 +51,7 @@ unit: ## the unit tests alone
 # should be there.
 define build-tests
 	$(Q)tools/deps build image emu test
-	-$(Q)$(MAKE) -k unit-programs fuzz-programs worlds guests
+	-$(Q)$(MAKE) -k unit-programs fuzz-programs worlds guests machine-tests
 	-$(Q)$(MAKE) -k $(KERNEL) $(INITRD_TEST) $(BUILD)/session.iso $(BUILD)/chrono
 endef
 

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include "vmm/machine/debug.h"
 #include "vmm/machine/lapic.h"
 
 // SDM vol. 3, "Memory Type Range Registers".
@@ -221,6 +222,8 @@ static void set_counts(struct cpu *c, uint64_t stop_count) {
     c->chrono->control = CHRONO_STOP_AT | CHRONO_VTIME | CHRONO_MASK_IRQS;
     if (m->cpu_count > 1) // who waits for another processor lets it run
         c->chrono->control |= CHRONO_TRAP_PAUSE;
+    if (m->debug)
+        c->chrono->control |= debug_control(c);
     c->chrono->stop_count = stop_count;
     c->chrono->vtime_base = m->anchor;
     c->chrono->count = m->count;
@@ -235,6 +238,7 @@ int cpu_enter(struct cpu *c, uint64_t stop_count) {
         plain_arm(m, c->run, stop_count);
     c->access_pending = false;
     int error = ioctl(c->fd, KVM_RUN, 0) < 0 ? -errno : 0;
+    m->memory_written = false;
     m->count = m->exact ? c->chrono->count : plain_count();
     lapic_set_cr8(c->lapic, c->run->cr8);
     if (error && error != -EINTR && error != -EAGAIN)

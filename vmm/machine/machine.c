@@ -161,6 +161,10 @@ static int create(struct machine *m) {
     if ((error = recording_set_hz(m)) || (error = memory_create(m, m->config->memory)) ||
         (error = msr_setup(m)) || (error = create_vcpus(m)))
         return error;
+    if (m->config->trace && (error = exits_trace(m, m->config->trace))) {
+        machine_log(m, "%s: %s", m->config->trace, strerror(-error));
+        return error;
+    }
     m->guest = guest_open(m, m->config);
     m->inputs = recording_open(m);
     if (!m->guest || !m->inputs)
@@ -202,7 +206,7 @@ int machine_power_on(struct machine *m) {
     memory_clear(m);
     m->end = MACHINE_RUNNING;
     m->current = &m->cpus[0];
-    m->yield = false;
+    m->yield = m->woken = false;
     for (struct device *d = m->devices; d; d = d->next)
         d->ops->reset(d);
     for (unsigned i = 0; i < m->cpu_count; i++)

@@ -63,6 +63,7 @@ struct machine {
     uint8_t *ram;
     uint64_t ram_size, low_size;
     unsigned physical_bits; // of addresses, as CPUID says
+    uint64_t cpuid_sum;     // of the first vCPU's CPUID leaves
     struct {
         uint64_t offset, size; // in RAM
     } slots[MACHINE_MAX_SLOTS];
@@ -81,6 +82,7 @@ struct machine {
     uint64_t hz, anchor, count;
     uint64_t next_stop;    // count at which the slice ends
     bool yield;            // the current vCPU gives way to another (run.c)
+    bool memory_written;   // by us, since the last KVM_RUN (guest_memory())
     bool woken;            // an idle time is over: what is due now comes next (run.c)
     bool paused;           // machine_run() returned for the debugger and goes on where it was
     struct vtimer *timers; // armed, sorted by (deadline, order)
@@ -96,9 +98,9 @@ struct machine {
     struct guest *guest;   // images (guest.h)
     struct debug *debug;   // debug.h; NULL: nobody looks
     struct exits exits;
-    FILE *trace;           // every exit goes there; NULL: nowhere
-    enum machine_end end;  // set by devices (power-off, reset); the run loop looks at it
-    int exit_status;       // of vmx after MACHINE_POWERED_OFF; a debug port may set it
+    FILE *trace;          // every exit goes there; NULL: nowhere
+    enum machine_end end; // set by devices (power-off, reset); the run loop looks at it
+    int exit_status;      // of vmx after MACHINE_POWERED_OFF; a debug port may set it
     char end_reason[256];
 };
 
@@ -119,6 +121,8 @@ void machine_complete_access(struct machine *m);
 void *guest_memory(struct machine *m, uint64_t gpa, uint64_t n);
 // Guest-physical address of a byte of m->ram.
 uint64_t memory_address(const struct machine *m, uint64_t offset);
+// The same for who only reads.
+const void *memory_look(const struct machine *m, uint64_t gpa, uint64_t n);
 // memory.c: maps the guest's RAM and tells KVM. 0, or -errno after a message.
 int memory_create(struct machine *m, uint64_t size);
 // Zeroes RAM and gives its pages back to the host.

@@ -56,6 +56,7 @@ int memory_create(struct machine *m, uint64_t size) {
 }
 
 void memory_clear(struct machine *m) {
+    m->memory_written = true;
     if (madvise(m->ram, m->ram_size, MADV_DONTNEED) < 0)
         memset(m->ram, 0, m->ram_size);
     if (m->sums)
@@ -83,7 +84,13 @@ void *guest_memory(struct machine *m, uint64_t gpa, uint64_t n) {
     uint64_t offset = ram_offset(m, gpa, n);
     if (offset == UINT64_MAX)
         return NULL;
+    m->memory_written = true;
     if (m->sums)
         sums_note(m->sums, offset, n);
     return m->ram + offset;
+}
+
+const void *memory_look(const struct machine *m, uint64_t gpa, uint64_t n) {
+    uint64_t offset = ram_offset(m, gpa, n);
+    return offset == UINT64_MAX ? NULL : m->ram + offset;
 }

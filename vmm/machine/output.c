@@ -21,7 +21,7 @@ struct output {
 };
 
 static struct output *outputs;
-static bool standard_input_taken, raw;
+static bool standard_input_taken, raw, dropping;
 static struct termios cooked;
 
 static void make_raw(void) {
@@ -101,7 +101,7 @@ static void flush(struct output *o) {
 }
 
 void output_write(struct output *o, const void *data, size_t n) {
-    if (o->out < 0)
+    if (o->out < 0 || dropping)
         return;
     const uint8_t *bytes = data;
     for (size_t i = 0; i < n; i++) {
@@ -114,6 +114,10 @@ void output_write(struct output *o, const void *data, size_t n) {
 void output_source(const struct output *o, struct input_source *source) {
     source->fd = o->in;
     source->leave_key = o->terminal;
+}
+
+void output_set_quiet(bool quiet) {
+    dropping = quiet;
 }
 
 void output_flush_all(void) {

@@ -8,6 +8,7 @@
 #include <string.h>
 #include "replay/inputs.h"
 #include "vmm/machine/cpu.h"
+#include "vmm/machine/debug.h"
 #include "vmm/machine/lapic.h"
 #include "vmm/machine/output.h"
 
@@ -28,6 +29,10 @@ static void complete_access(struct cpu *c) {
             handle_exit(c); // the instruction had more parts
 }
 
+void machine_complete_access(struct machine *m) {
+    complete_access(m->current);
+}
+
 static struct landmark landmark(struct machine *m) {
     struct cpu *c = m->current;
     struct landmark at = {.count = m->count, .cpu = c->index};
@@ -44,8 +49,11 @@ static void deliver_inputs(struct machine *m, const struct landmark *at) {
         machine_stop(m, MACHINE_QUIT, "left by the user");
 }
 
+// Counts never stop the guest in the shadow of STI or MOV SS, but the debugger may have: not there, then.
 static bool stop_is_due(const struct machine *m) {
-    return m->count >= m->next_stop || vtime_now(m) >= vtime_next_deadline(m);
+    if (m->count < m->next_stop && vtime_now(m) < vtime_next_deadline(m))
+        return false;
+    return !m->debug || !debug_in_shadow(m);
 }
 
 static void stop(struct machine *m) {
@@ -66,8 +74,10 @@ static void stop(struct machine *m) {
 // The count at which the guest must stop at the latest.
 static uint64_t stop_count(const struct machine *m) {
     uint64_t deadline = vtime_next_deadline(m), now = vtime_now(m);
-    uint64_t ticks = deadline > now ? deadline - now : 0, slice = m->next_stop - m->count;
-    return m->count + (ticks < slice ? ticks : slice);
+    uint64_t ticks = deadline > now ? deadline - now : 0;
+    uint64_t slice = m->next_stop > m->count ? m->next_stop - m->count : 0;
+    uint64_t stop = m->count + (ticks < slice ? ticks : slice);
+    return m->debug ? debug_stop_count(m, stop) : stop;
 }
 
 // ---- whose turn it is --------------------------------------------------------------------------
@@ -81,6 +91,14 @@ static uint64_t runnable_cpus(struct machine *m) {
     return mask;
 }
 
+// What is due after an idle time, in a turn of its own: between the two nothing has happened yet at the new V.
+static void wake(struct machine *m) {
+    struct landmark at = landmark(m);
+    m->woken = false;
+    vtime_fire(m);
+    deliver_inputs(m, &at);
+}
+
 // Nobody can run: time passes until a timer or an input.
 static void idle(struct machine *m) {
     struct landmark at = landmark(m);
@@ -91,10 +109,11 @@ static void idle(struct machine *m) {
         m->anchor = anchor;
     else
         m->count = plain_count();
-    vtime_fire(m);
-    deliver_inputs(m, &at);
-    if (error)
+    m->woken = true;
+    if (error) {
+        wake(m);
         machine_stop(m, MACHINE_QUIT, "left by the user");
+    }
 }
 
 static void switch_cpu(struct machine *m) {
@@ -108,14 +127,20 @@ static void switch_cpu(struct machine *m) {
     if (runnable == 1ull << m->current->index)
         return;
     struct landmark at = landmark(m);
-    m->current = &m->cpus[inputs_choose_cpu(m->inputs, &at, m->current->index, runnable)];
+    struct cpu *next = &m->cpus[inputs_choose_cpu(m->inputs, &at, m->current->index, runnable)];
+    if (m->debug && next != m->current)
+        debug_switches(m);
+    m->current = next;
 }
 
 // ---- interrupts --------------------------------------------------------------------------------
 static void deliver_interrupts(struct cpu *c) {
+    struct machine *m = c->machine;
     if (c->nmi_pending) {
         complete_access(c);
         c->nmi_pending = c->halted = false;
+        if (m->debug)
+            debug_delivers(c);
         cpu_inject_nmi(c);
     }
     if (!irq_pending(c)) {
@@ -126,6 +151,8 @@ static void deliver_interrupts(struct cpu *c) {
     if (c->run->if_flag && c->run->ready_for_interrupt_injection) {
         int vector = irq_acknowledge(c);
         if (vector >= 0) {
+            if (m->debug)
+                debug_delivers(c);
             cpu_inject(c, vector);
             c->halted = false;
             c->run->ready_for_interrupt_injection = 0; // one at a time
@@ -214,6 +241,14 @@ static void exit_internal_error(struct cpu *c) {
                  c->run->internal.ndata > 1 ? c->run->internal.data[1] : 0);
 }
 
+// The debugger's own exits are no exits of the guest.
+static bool exit_of_debugger(struct cpu *c) {
+    uint32_t reason = c->run->exit_reason;
+    return reason == KVM_EXIT_DEBUG || reason == KVM_EXIT_CHRONO_WATCH ||
+           reason == KVM_EXIT_CHRONO_DR ||
+           (reason == KVM_EXIT_CHRONO_STOP && !stop_is_due(c->machine));
+}
+
 #define CHRONO_EXITS KVM_EXIT_CHRONO_STOP
 static void (*const kvm_exits[])(struct cpu *) = {
     [KVM_EXIT_IO] = exit_io,
@@ -238,6 +273,10 @@ static void (*const chrono_exits[])(struct cpu *) = {
 static void handle_exit(struct cpu *c) {
     uint32_t reason = c->run->exit_reason;
     void (*handler)(struct cpu *) = NULL;
+    if (!exit_of_debugger(c))
+        exits_note(c);
+    if (c->machine->debug && debug_takes_exit(c))
+        return;
     if (reason < COUNT(kvm_exits))
         handler = kvm_exits[reason];
     else if (reason - CHRONO_EXITS < COUNT(chrono_exits))
@@ -260,21 +299,34 @@ static void run_cpu(struct cpu *c) {
         c->run->immediate_exit = 0; // set by the signal that ended the run
 }
 
-enum machine_end machine_run(struct machine *m) {
-    m->next_stop = inputs_next_stop(m->inputs, m->count);
-    while (m->end == MACHINE_RUNNING) {
-        struct cpu *c = m->current;
-        if (c->init_pending || c->sipi_pending) {
-            complete_access(c);
-            cpu_take_signals(c);
-        }
-        if (stop_is_due(m))
-            stop(m);
-        else if (!cpu_runnable(c) || (m->yield && m->cpu_count > 1))
-            switch_cpu(m);
-        else
-            run_cpu(c);
+static void turn(struct machine *m) {
+    struct cpu *c = m->current;
+    if (c->init_pending || c->sipi_pending) {
+        complete_access(c);
+        cpu_take_signals(c);
     }
+    if (m->woken)
+        wake(m);
+    else if (stop_is_due(m))
+        stop(m);
+    else if (!cpu_runnable(c) || (m->yield && m->cpu_count > 1))
+        switch_cpu(m);
+    else
+        run_cpu(c);
+}
+
+enum machine_end machine_run(struct machine *m) {
+    if (!m->paused)
+        m->next_stop = inputs_next_stop(m->inputs, m->count);
+    m->paused = false;
+    while (m->end == MACHINE_RUNNING) {
+        m->paused = m->debug && debug_pauses(m);
+        if (m->end == MACHINE_RUNNING && m->paused)
+            return m->end;
+        if (m->end == MACHINE_RUNNING)
+            turn(m);
+    }
+    m->paused = false;
     // The access that ended the machine is finished too: the end has a state that can be compared, and a
     // reset finds nothing pending.
     if (m->current->access_pending && m->end != MACHINE_FAILED)

@@ -1,0 +1,138 @@
+// What the debugger's `monitor` commands show of a machine.
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include "replay/inputs.h"
+#include "vmm/machine/debug_internal.h"
+
+#define FIELD_MAX     64 // bytes of a long field that are shown
+#define EVENTS_AROUND 10
+
+struct text {
+    char *buf;
+    size_t used, size;
+};
+
+static void put(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void put(struct text *t, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(t->buf + t->used, t->size - t->used, fmt, ap);
+    va_end(ap);
+    if (n > 0)
+        t->used = t->used + (size_t)n < t->size ? t->used + (size_t)n : t->size - 1;
+}
+
+// ---- devices -------------------------------------------------------------------------------------------
+struct printer {
+    struct state_visitor visitor; // first: fields get this pointer
+    const struct device *device;
+    struct text *text;
+};
+
+static bool print_field(struct state_visitor *v, const char *name, void *data, size_t size) {
+    const struct printer *p = (struct printer *)v;
+    uint64_t value = 0;
+    put(p->text, "%s%u.%s =", p->device->ops->name, p->device->instance, name);
+    if (size == 1 || size == 2 || size == 4 || size == 8) {
+        memcpy(&value, data, size);
+        put(p->text, " 0x%" PRIx64 "\n", value);
+        return true;
+    }
+    for (size_t i = 0; i < size && i < FIELD_MAX; i++)
+        put(p->text, "%s%02x", i % 4 ? "" : " ", ((const uint8_t *)data)[i]);
+    put(p->text, size > FIELD_MAX ? " ... (%zu bytes)\n" : "\n", size);
+    return true;
+}
+
+// "pit", "uart1": with or without the number of the device.
+static bool is_named(const struct device *d, const char *name) {
+    char full[64];
+    snprintf(full, sizeof(full), "%s%u", d->ops->name, d->instance);
+    return !*name || !strcmp(name, d->ops->name) || !strcmp(name, full);
+}
+
+static void devices(struct machine *m, const char *name, struct text *t) {
+    for (struct device *d = m->devices; d; d = d->next) {
+        struct printer p = {.visitor.field = print_field, .device = d, .text = t};
+        if (is_named(d, name))
+            d->ops->state(d, &p.visitor);
+    }
+    if (t->used)
+        return;
+    put(t, "There is no device '%s'. The devices are:", name);
+    for (const struct device *d = m->devices; d; d = d->next)
+        put(t, " %s%u", d->ops->name, d->instance);
+    put(t, "\n");
+}
+
+// ---- processors ----------------------------------------------------------------------------------------
+static const char *mode_name(const struct kvm_sregs *s) {
+    if (s->efer & 1 << 10)
+        return s->cs.l ? "64-bit" : s->cs.db ? "32-bit (compatibility)" : "16-bit (compatibility)";
+    if (!(s->cr0 & 1))
+        return "real mode";
+    return s->cs.db ? "32-bit" : "16-bit (protected)";
+}
+
+static void processor(struct cpu *c, struct text *t) {
+    struct kvm_sregs s = {0};
+    struct kvm_vcpu_events e = {0};
+    cpu_get_sregs(c, &s);
+    ioctl(c->fd, KVM_GET_VCPU_EVENTS, &e);
+    put(t, "vCPU %u: %s, CPL %u, paging %s", c->index, mode_name(&s), s.ss.dpl,
+        s.cr0 & 1u << 31 ? "on" : "off");
+    put(t, ", %s",
+        c->waiting_for_sipi ? "waits for its start-up"
+        : c->halted         ? "halted"
+                            : "active");
+    put(t, "%s", c == c->machine->current ? ", its turn" : "");
+    put(t, ", interrupts %s", c->run->if_flag ? "on" : "off");
+    if (e.interrupt.shadow & KVM_X86_SHADOW_INT_STI)
+        put(t, ", in the shadow of STI");
+    if (e.interrupt.shadow & KVM_X86_SHADOW_INT_MOV_SS)
+        put(t, ", in the shadow of MOV SS");
+    if (e.nmi.masked)
+        put(t, ", in an NMI");
+    if (e.interrupt.injected)
+        put(t, ", interrupt 0x%x is being delivered", e.interrupt.nr);
+    else if (irq_pending(c))
+        put(t, ", an interrupt is pending");
+    if (e.exception.injected)
+        put(t, ", exception %u is being delivered", e.exception.nr);
+    put(t, "\n");
+}
+
+static void processors(struct machine *m, const char *argument, struct text *t) {
+    for (unsigned i = 0; i < m->cpu_count; i++)
+        if (!*argument || strtoul(argument, NULL, 10) == i)
+            processor(&m->cpus[i], t);
+}
+
+// ---- log -----------------------------------------------------------------------------------------------
+static void events(struct machine *m, const char *argument, struct text *t) {
+    uint64_t now = inputs_event(m->inputs), total = inputs_events(m->inputs);
+    uint64_t around = *argument ? strtoull(argument, NULL, 10) : EVENTS_AROUND;
+    uint64_t first = now > around ? now - around : 0;
+    if (!total) {
+        put(t, "Only a replay has a log to look into.\n");
+        return;
+    }
+    inputs_describe(m->inputs, first, now + around < total ? now + around : total - 1,
+                    t->buf + t->used, t->size - t->used);
+}
+
+void debug_text(void *target, enum target_text what, const char *argument, char *buf, size_t n) {
+    struct machine *m = target;
+    struct text t = {.buf = buf, .size = n};
+    buf[0] = 0;
+    switch (what) {
+    case TEXT_DEVICES: devices(m, argument, &t); break;
+    case TEXT_EXITS: exits_text(m, buf, n); break;
+    case TEXT_EVENTS: events(m, argument, &t); break;
+    case TEXT_CPU: processors(m, argument, &t); break;
+    }
+}
