@@ -97,8 +97,9 @@ class DebugSession:
         self.disk = DataDisk(folder)
         debuggee.put(self.disk)
         memory = debuggee.guest.host_memory() * (2 if debuggee.recording else 1) + 64   # checkpoints
-        self.session = Session(self.disk, debuggee.command(*debuggee.options(), *more), memory, emu, ips,
-                               write=write, **machine)
+        # Raw before anybody speaks: gdb would take an echo for an answer.
+        script = f"stty -F {LINE} raw -echo\n{debuggee.command(*debuggee.options(), *more)}"
+        self.session = Session(self.disk, script, memory, emu, ips, write=write, **machine)
         try:
             self.bridge = Bridge(self.session.running.com2, port, FAREWELL, ANSWER)
             self.session.wait_begin()
