@@ -6,6 +6,8 @@
 #include "lib/printf.h"
 #include "lib/string.h"
 #include "vmm/clock_pmc.h"
+#include "vmm/vendor.h"
+#include "vmm/x86.h"
 
 struct vmm_clock vmm_clock;
 
@@ -51,6 +53,7 @@ void vmm_clock_calibrate(void) {
         else
             strlcpy(info->why, "conditional branches retired in the guest", sizeof(info->why));
     }
+    info->exceptions = EXCEPTIONS_ALWAYS | (info->kind == CHRONO_CLOCK_PMC ? 1u << VECTOR_PF : 0);
     log_info("clock: %s, %s: %s", names[info->kind], info->exact ? "exact" : "not exact",
              info->why);
     log_info("clock: single steps by %s", vmm_clock.step_works

@@ -124,6 +124,21 @@ static void fill_neighbours(struct stage2 *s, const struct fill *f, uint64_t *e)
     }
 }
 
+// The process has one large page here, of which a logged slot is mapped by small entries: all of them at once,
+// or each would cost a fault.
+static void fill_large_by_small(struct stage2 *s, const struct fill *f, uint64_t *e) {
+    uint64_t before = LARGE_PAGE_SIZE - 1;
+    uint64_t back = MIN(MIN(f->gpa & before, f->hva & before), f->gpa - f->slot->gpa);
+    uint64_t ahead = LARGE_PAGE_SIZE - MAX(f->gpa & before, f->hva & before);
+    ahead = MIN(ahead, f->slot->gpa + f->slot->size - f->gpa);
+    unsigned rights = slot_rights(s, f, false) & (f->host.entry & PTE_WRITE ? ~0u : ~ACCESS_WRITE);
+    uint64_t new = s->small[rights] | ((f->host.entry & PTE_ADDR) - back);
+    uint64_t *end = e + (ahead >> PAGE_SHIFT), present = s->format->present;
+    for (e -= back >> PAGE_SHIFT; e < end; e++, new += PAGE_SIZE)
+        if (!(*e & present))
+            WRITE_ONCE(*e, new);
+}
+
 static int fill_small(struct stage2 *s, const struct fill *f) {
     bool write = f->access & ACCESS_WRITE;
     uint64_t host = f->host.entry, *e = stage2_descend(s, f->gpa, 1, write);
@@ -142,6 +157,8 @@ static int fill_small(struct stage2 *s, const struct fill *f) {
     WRITE_ONCE(*e, new);
     if (!f->alone && f->host.entries)
         fill_neighbours(s, f, e);
+    else if (f->host.size == LARGE_PAGE_SIZE && likely(!s->vm->debugged))
+        fill_large_by_small(s, f, e);
     return MAPPED;
 }
 

@@ -31,6 +31,10 @@ enum vmm_intercept {
     INTERCEPT_INT3 = 1u << 10,          // #BP
 };
 
+// Exceptions that exit always. #DB and #AC: a guest can make them recur without end during their own
+// delivery (CVE-2015-8104, CVE-2015-5307), and #DB is how debuggers work; #MC is the host's.
+#define EXCEPTIONS_ALWAYS (1u << 18 | 1u << 17 | 1u << 1)
+
 // How the processor reads second-level page tables; stage2.c builds them through this. Four levels of
 // 512 entries of 64 bits; an entry at level 1, or one with `large` at level 2, maps memory.
 struct stage2_format {

@@ -10,10 +10,6 @@ struct vmx_syscall_msrs {
     uint64_t star, lstar, cstar, fmask;
 };
 
-// Exceptions that exit always. #DB and #AC: a guest can make them recur without end during their own
-// delivery (CVE-2015-8104, CVE-2015-5307), and #DB is how debuggers work; #MC is the host's.
-#define EXCEPTIONS_ALWAYS (1u << 18 | 1u << 17 | 1u << 1)
-
 // Frame of a passage through the guest; offsets are entry.S's.
 struct vmx_passage {
     uint64_t host_rsp; // last written to the VMCS

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include "vmm/machine/cpu.h"
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #define ENTRIES 256
 
@@ -108,6 +110,8 @@ int cpuid_setup(struct cpu *c) {
         set_frequency(t, m);
         m->physical_bits = entry(t, 0x80000008, 0, false)->eax & 0xff;
         error = ioctl(c->fd, KVM_SET_CPUID2, t) < 0 ? -errno : 0;
+        if (c->index == 0)
+            m->cpuid_sum = XXH3_64bits(t->entries, t->nent * sizeof(t->entries[0]));
     }
     if (error)
         machine_log(m, "CPUID of vCPU %u cannot be set: %s", c->index, strerror(-error));
