@@ -74,6 +74,22 @@ static bool read_registers(struct debugger *d, struct target_registers *r) {
     return !error;
 }
 
+// Between 16 and 32 bits gdb changes of its own accord; between those and 64 bits the registers differ, which it
+// learns when it connects.
+static void advise(struct debugger *d, enum gdb_arch fitting) {
+    bool reconnect = (d->arch == GDB_ARCH_X86_64) != (fitting == GDB_ARCH_X86_64);
+    const char *name = registers_arch_name(fitting);
+    if (d->next_arch != d->arch)
+        debugger_say(d, "when it connects again: those of %s\n", registers_arch_name(d->next_arch));
+    else if (reconnect)
+        debugger_say(d,
+                     "for code of this mode: monitor arch %s, disconnect, set architecture %s, "
+                     "and connect again\n",
+                     name, name);
+    else if (fitting != d->arch)
+        debugger_say(d, "for code of this mode: set architecture %s\n", name);
+}
+
 void monitor_arch(struct debugger *d, const struct words *w) {
     static const struct {
         const char *mode;
@@ -88,14 +104,7 @@ void monitor_arch(struct debugger *d, const struct words *w) {
         return;
     debugger_say(d, "vCPU %u is in %s mode; gdb has the registers of %s\n", d->general_cpu,
                  modes[r.mode].mode, registers_arch_name(d->arch));
-    if (d->next_arch != d->arch)
-        debugger_say(d, "when it connects again: those of %s\n", registers_arch_name(d->next_arch));
-    else if (modes[r.mode].arch != d->arch)
-        debugger_say(d,
-                     "for this mode: monitor arch %s, disconnect, set architecture %s, "
-                     "target remote ...\n",
-                     registers_arch_name(modes[r.mode].arch),
-                     registers_arch_name(modes[r.mode].arch));
+    advise(d, modes[r.mode].arch);
 }
 
 // ---- address spaces --------------------------------------------------------------------------------------

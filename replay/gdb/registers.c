@@ -143,8 +143,10 @@ static uint16_t short_tags(unsigned tags) {
     return (uint16_t)used;
 }
 
-static bool is_tags(const struct description_register *d) {
-    return d->offset == offsetof(struct target_registers, ftw);
+// gdb sees something else than the machine has.
+static bool is_converted(const struct description_register *d) {
+    return d->offset == offsetof(struct target_registers, ftw) ||
+           d->offset == offsetof(struct target_registers, rip);
 }
 
 // ---- values ------------------------------------------------------------------------------------------
@@ -152,13 +154,19 @@ static size_t common_size(const struct description_register *d) {
     return d->size < d->bits / 8 ? d->size : d->bits / 8;
 }
 
+uint64_t registers_code_base(const struct target_registers *r) {
+    return r->mode == TARGET_MODE_64 ? 0 : r->segments[TARGET_CS].base;
+}
+
 void registers_get(enum gdb_arch arch, unsigned number, const struct target_registers *r,
                    uint8_t value[REGISTER_BYTES_MAX]) {
     const struct description_register *d = &layouts[arch].table[number];
-    uint16_t tags = full_tags(r);
-    const void *from = is_tags(d) ? (const void *)&tags : (const char *)r + d->offset;
+    struct target_registers shown;
+    shown.ftw = full_tags(r);
+    shown.rip = registers_code_base(r) + r->rip;
+    const struct target_registers *from = is_converted(d) ? &shown : r;
     memset(value, 0, REGISTER_BYTES_MAX);
-    memcpy(value, from, common_size(d));
+    memcpy(value, (const char *)from + d->offset, common_size(d));
 }
 
 void registers_set(enum gdb_arch arch, unsigned number, struct target_registers *r,
@@ -167,8 +175,10 @@ void registers_set(enum gdb_arch arch, unsigned number, struct target_registers 
     char *to = (char *)r + d->offset;
     memset(to, 0, d->size);
     memcpy(to, value, common_size(d));
-    if (is_tags(d))
+    if (d->offset == offsetof(struct target_registers, ftw))
         r->ftw = short_tags(r->ftw);
+    else if (d->offset == offsetof(struct target_registers, rip))
+        r->rip -= registers_code_base(r);
 }
 
 size_t registers_description(enum gdb_arch arch, char *xml, size_t n) {

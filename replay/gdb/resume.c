@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include "replay/gdb/debugger_internal.h"
+#include "replay/gdb/registers.h"
 
 enum { SIGNAL_INT = 2, SIGNAL_TRAP = 5, SIGNAL_ABRT = 6, SIGNAL_TERM = 15 }; // gdb's numbers
 
@@ -115,7 +116,13 @@ static bool steps_over_interrupts(const struct debugger *d, bool line) {
     return line || timeline_info(d->timeline)->kind != TARGET_REPLAYING;
 }
 
-// At least one step, and on while RIP is in [start, end).
+static uint64_t code_base(struct debugger *d, uint32_t cpu) {
+    struct target_registers r;
+    return remote_read_registers(timeline_machine(d->timeline), cpu, &r) ? 0
+                                                                         : registers_code_base(&r);
+}
+
+// At least one step, and on while the program counter is in [start, end).
 static void step(struct debugger *d, uint32_t wanted, uint64_t start, uint64_t end) {
     struct run_result r;
     uint32_t cpu = stepping_cpu(d, wanted);
@@ -123,9 +130,10 @@ static void step(struct debugger *d, uint32_t wanted, uint64_t start, uint64_t e
     if (refuse_when_over(d))
         return;
     not_started(d, &r);
+    uint64_t base = end > start ? code_base(d, cpu) : 0;
     while (!interrupted) {
         timeline_step(d->timeline, cpu, over, &r);
-        if (r.end != RAN_STEP || r.position.rip - start >= end - start)
+        if (r.end != RAN_STEP || base + r.position.rip - start >= end - start)
             break;
         interrupted = debugger_attention(d);
         if (interrupted)
@@ -147,7 +155,7 @@ static bool jump(struct debugger *d, struct scan *args) {
         return false;
     }
     int error = remote_read_registers(timeline_machine(d->timeline), cpu, &r);
-    r.rip = address;
+    r.rip = address - registers_code_base(&r);
     if (!error)
         error = remote_write_registers(timeline_machine(d->timeline), cpu, &r);
     if (error)

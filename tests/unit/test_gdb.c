@@ -113,6 +113,16 @@ static void one_register(void **state) {
          {"Hg0", "OK"}, {"p10", "0020000000000000"});
 }
 
+// gdb compares the program counter with breakpoints, which are linear addresses.
+static void program_counter_of_segments(void **state) {
+    fake_reset(TARGET_LIVE);
+    fake.registers.mode = TARGET_MODE_16;
+    fake.registers.segments[TARGET_CS].base = 0x70000;
+    TALK({"p10", "e810070000000000"}, {"P10=0020070000000000", "OK"}, {"p10", "0020070000000000"},
+         {"vCont;r710e0,710f0:1", "T05thread:1;"}, {"p10", "f010070000000000"});
+    assert_int_equal(fake.now.rip, 0x10f0);
+}
+
 static void all_registers(void **state) {
     size_t digits = 0;
     for (unsigned i = 0; i < registers_count(GDB_ARCH_X86_64); i++)
@@ -445,7 +455,8 @@ static void modes(void **state) {
     assert_string_equal(monitor("arch"),
                         "vCPU 0 is in 64-bit mode; gdb has the registers of i386:x86-64\n");
     fake.registers.mode = TARGET_MODE_16;
-    assert_non_null(strstr(monitor("arch"), "for this mode: monitor arch i8086, disconnect"));
+    assert_non_null(
+        strstr(monitor("arch"), "for code of this mode: monitor arch i8086, disconnect"));
     assert_non_null(strstr(monitor("arch i386"), "when it connects again: those of i386\n"));
     TALK({"p8", "e8100000"}); // EIP, for the next client
     assert_non_null(strstr(monitor("arch arm"), "x86-64, i386 or i8086\n"));
@@ -488,6 +499,7 @@ int main(void) {
         TEST(abilities),
         TEST(unknown_packets),
         TEST(one_register),
+        TEST(program_counter_of_segments),
         TEST(all_registers),
         TEST(the_past_is_fixed),
         TEST(a_live_vm_is_changed),

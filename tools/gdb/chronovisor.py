@@ -90,18 +90,19 @@ class GuestHelp(gdb.Command):
 
 
 class GuestWhere(gdb.Command):
-    """The place as a linear address (segment base and offset), and the instructions there."""
+    """The place as segment and offset and as the linear address, which gdb calls $pc; instructions there."""
 
     def __init__(self):
         super().__init__("guest where", gdb.COMMAND_DATA)
 
     def invoke(self, argument, from_tty):
-        base, offset = number("$cs_base") or 0, program_counter()
-        if offset is None:
+        linear = program_counter()
+        if linear is None:
             raise gdb.GdbError("nothing is connected")
-        linear = base + offset
-        print(f"0x{number('$cs'):x}:0x{offset:x} is at linear 0x{linear:x}")
-        gdb.execute(f"x/5i 0x{linear:x}")
+        mode = gdb.execute("monitor arch", to_string=True)
+        base = 0 if "64-bit mode" in mode else number("$cs_base")
+        print(f"0x{number('$cs'):x}:0x{linear - base:x} is at linear 0x{linear:x}")
+        gdb.execute("x/5i $pc")
 
 
 class GuestLinux(gdb.Command):
