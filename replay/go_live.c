@@ -78,6 +78,10 @@ void inputs_describe(const struct inputs *in, uint64_t first, uint64_t last, cha
     *l.buf = 0;
 }
 
+bool inputs_replaying(const struct inputs *in) {
+    return replaying(in) != NULL;
+}
+
 uint64_t inputs_accessed_only(const struct inputs *in) {
     const struct replayer *r = replaying(in);
     return r ? r->accessed_only : 0;

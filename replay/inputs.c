@@ -74,6 +74,10 @@ uint64_t inputs_event(const struct inputs *in) {
     return in->ops->event ? in->ops->event(in) : 0;
 }
 
+const struct inputs_figures *inputs_get_figures(const struct inputs *in) {
+    return &in->figures;
+}
+
 uint32_t inputs_sum_unit(const struct inputs *in) {
     return in->ops->sum_unit ? in->ops->sum_unit(in) : 0;
 }

@@ -119,6 +119,13 @@ uint64_t inputs_events(const struct inputs *in);
 uint64_t inputs_event_v(const struct inputs *in, uint64_t event);
 // A line of text for each of the records first .. last; at most n-1 bytes and a 0.
 void inputs_describe(const struct inputs *in, uint64_t first, uint64_t last, char *buf, size_t n);
+bool inputs_replaying(const struct inputs *in);
+// What a log got, or gave, so far.
+struct inputs_figures {
+    uint64_t events, results, checks; // checks: written, or compared and found equal
+    uint64_t log_bytes, hash_bytes;   // of the file; of checks and sums before compression
+};
+const struct inputs_figures *inputs_get_figures(const struct inputs *in);
 // Memory sums of the replay so far in which nothing but accessed bits differed.
 uint64_t inputs_accessed_only(const struct inputs *in);
 // Between two events of a replay, at a landmark: from here on inputs come from the world, and are recorded into

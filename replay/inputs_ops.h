@@ -23,6 +23,7 @@ struct inputs {
     const struct inputs_ops *ops;
     void *own; // the implementation's
     struct inputs_target target;
+    struct inputs_figures figures;
     struct input_source *sources; // in order of registration
     unsigned source_count;
     uint64_t hz, anchor_now; // anchor as of the last question, so that V of a landmark is known

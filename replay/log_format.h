@@ -72,6 +72,10 @@ struct log_record {
     size_t encoded_size,
         hash_bytes; // in the log before compression: in all, and of these checks and sums
 };
+// The latter, of a record that is being made.
+static inline size_t log_hash_bytes(const struct log_record *r) {
+    return r->kind == LOG_RESULT ? 0 : sizeof(r->check) + r->sum_count * sizeof(struct memory_sum);
+}
 // Whether a kind is something that happened to the guest.
 static inline bool log_is_event(enum log_kind kind) {
     return kind == LOG_ANCHOR || kind == LOG_INPUT || kind == LOG_SWITCH || kind == LOG_WAKE;

@@ -15,7 +15,7 @@ struct log_writer {
     uint32_t chunk_number;
     struct log_settings settings;
     uint64_t first_v, v; // after the record before this chunk, after the last record
-    uint64_t first_record, record_count;
+    uint64_t first_record, record_count, size; // size: bytes written
     size_t used;
     uint8_t records[LOG_CHUNK_MAX];
     uint8_t stored[ZSTD_COMPRESSBOUND(LOG_CHUNK_MAX)];
@@ -23,6 +23,7 @@ struct log_writer {
 
 static int write_all(struct log_writer *w, const void *data, size_t n) {
     const char *p = data;
+    w->size += n;
     while (n && !w->error) {
         ssize_t done = write(w->fd, p, n);
         if (done < 0 && errno != EINTR)
@@ -126,6 +127,9 @@ int log_close(struct log_writer *w) {
     return err;
 }
 
+uint64_t log_writer_size(const struct log_writer *w) {
+    return w->size;
+}
 uint64_t log_writer_records(const struct log_writer *w) {
     return w->record_count;
 }

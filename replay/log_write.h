@@ -16,5 +16,6 @@ int log_flush(struct log_writer *w);
 // The last chunk, then the end. 0 or -errno.
 int log_close(struct log_writer *w);
 
+uint64_t log_writer_size(const struct log_writer *w); // bytes written so far
 // Number of the next record.
 uint64_t log_writer_records(const struct log_writer *w);

@@ -27,6 +27,10 @@ static struct recorder *recorder(const struct inputs *in) {
 static void append(struct inputs *in, const struct log_record *record) {
     struct recorder *r = recorder(in);
     int err = log_append(r->log, record);
+    in->figures.events += log_is_event(record->kind);
+    in->figures.results += record->kind == LOG_RESULT;
+    in->figures.checks += record->kind != LOG_RESULT;
+    in->figures.hash_bytes += log_hash_bytes(record);
     if (err && !r->told) {
         char why[160];
         r->told = true;
@@ -177,6 +181,8 @@ static int finish(struct inputs *in, const struct landmark *at, const char *how)
     struct recorder *r = recorder(in);
     append_sums(in, landmark_v(in, at));
     append_event(in, LOG_END, landmark_v(in, at), 0, how, strlen(how));
+    log_flush(r->log); // an error shows when it is closed
+    in->figures.log_bytes = log_writer_size(r->log);
     int err = log_close(r->log);
     r->log = NULL;
     if (err)

@@ -55,8 +55,12 @@ static bool due(struct inputs *in, const struct landmark *at, enum log_kind kind
         return false;
     struct state_check here = {0};
     in->target.check(in->target.opaque, &here);
-    if (state_check_equal(&here, &r->event.check))
+    if (state_check_equal(&here, &r->event.check)) {
+        in->figures.events += log_is_event(kind);
+        in->figures.checks++;
+        in->figures.hash_bytes += r->event.hash_bytes;
         return true;
+    }
     char what[256];
     in->target.name_state(in->target.opaque, &r->event.check, what, sizeof(what));
     replay_differs(in, at, what);
@@ -72,6 +76,7 @@ static void result(struct inputs *in, void *buf, size_t n) {
         got = log_next(r->results, &record);
     while (got > 0 && record.kind != LOG_RESULT);
     r->results_taken++;
+    in->figures.results++;
     if (got > 0 && record.size == n) {
         memcpy(buf, record.data, n);
         return;
@@ -251,6 +256,7 @@ static int begin(struct inputs *in, const char *path, const char *description, c
         return -EINVAL;
     const struct log_settings *s = &log_header(r->log)->settings;
     chaos_start(&in->chaos, s->seed, s->chaos);
+    in->figures.log_bytes = log_size(r->log);
     replay_next_event(in);
     if (r->failed) // not even the first chunk is sound
         snprintf(error, 256, "%s", log_error(r->log));

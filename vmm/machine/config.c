@@ -143,6 +143,17 @@ static int sum_interval(struct config *c, const struct key *k, const char *value
                : 0;
 }
 
+// COUNT or event:N.
+static int until(struct config *c, const struct key *k, const char *value, char *error,
+                 size_t size) {
+    char *end;
+    c->until_event = !strncmp(value, "event:", 6);
+    const char *number = c->until_event ? value + 6 : value;
+    c->until = strtoull(number, &end, 10);
+    c->until_given = !*end && isdigit((unsigned char)number[0]);
+    return c->until_given ? 0 : fail(error, size, "must be a count or event:N", value);
+}
+
 static bool good_output(const char *value) {
     return !strcmp(value, "stdio") || !strcmp(value, "null") || !strcmp(value, "pty") ||
            !strncmp(value, "file:", 5);
@@ -193,6 +204,10 @@ static const struct key keys[] = {
     {"sums", sum_unit, 0, "page|region", "a recording has sums of pages or of 2 MB (region)"},
     {"sum-interval", sum_interval, 0, "TICKS", "instructions between two sums (2^30)"},
     {"verify-sums", yes_no, FIELD(verify_sums), NULL, "check them against all of memory (no)"},
+    {"until", until, 0, "COUNT|event:N", "a replay stops there and shows registers"},
+    {"go-live", yes_no, FIELD(go_live), NULL,
+     "and goes on from there, with -record into a new log"},
+    {"stats", text, FIELD(stats), "FILE", "write figures of the run there"},
     {"acpi", yes_no, FIELD(acpi), NULL, "give the guest ACPI tables (yes)"},
     {"pci", yes_no, FIELD(pci), NULL, "have a PCI bus (yes)"},
     {"reboot", yes_no, FIELD(reboot), NULL, "a reset starts the guest again (yes), or ends the VM"},
@@ -323,6 +338,7 @@ void config_free(struct config *c) {
     free(c->log);
     free(c->record);
     free(c->replay);
+    free(c->stats);
     free(c->gdb);
     free(c->gdb_arch);
     free(c->trace);
@@ -352,6 +368,14 @@ int config_check(const struct config *c, char *error, size_t size) {
                      c->disks[i].path);
             return -EINVAL;
         }
+    }
+    if (c->until_given && !c->replay) {
+        snprintf(error, size, "until: only a replay can stop at a place (replay = FILE)");
+        return -EINVAL;
+    }
+    if ((c->go_live || (c->record && c->replay)) && !c->until_given) {
+        snprintf(error, size, "a replay goes on as something else only from a place (until = ...)");
+        return -EINVAL;
     }
     if (c->console && !c->pci) {
         snprintf(error, size, "console: virtio needs pci = yes");

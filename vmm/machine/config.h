@@ -38,12 +38,16 @@ struct config {
     char *trace;                     // file for a line about every exit; NULL: none
     uint64_t seed;                   // of the timing of a recording, 0: regular
     bool chaos;                      // it is adversarial
-    uint64_t sum_interval; // of a recording: ticks between two sums of memory; 0: as usual
-    uint32_t sum_unit;     // and bytes that each is for; 0: as usual
-    bool verify_sums;      // compare them with memory each time
-    bool acpi;             // give the guest ACPI tables
-    bool pci;              // have a PCI bus and what is on it
-    bool reboot;           // a reset starts the guest again (else it ends the VM)
+    uint64_t sum_interval;         // of a recording: ticks between two sums of memory; 0: as usual
+    uint32_t sum_unit;             // and bytes that each is for; 0: as usual
+    bool verify_sums;              // compare them with memory each time
+    uint64_t until;                // count, or number of an event, at which a replay stops
+    bool until_given, until_event; // whether, and which of the two
+    bool go_live;                  // from there on as a live VM
+    char *stats;                   // file for the figures of the run; NULL: none
+    bool acpi;                     // give the guest ACPI tables
+    bool pci;                      // have a PCI bus and what is on it
+    bool reboot;                   // a reset starts the guest again (else it ends the VM)
     bool verbose;
 };
 

@@ -101,7 +101,7 @@ struct machine {
     FILE *trace;          // every exit goes there; NULL: nowhere
     enum machine_end end; // set by devices (power-off, reset); the run loop looks at it
     int exit_status;      // of vmx after MACHINE_POWERED_OFF; a debug port may set it
-    char end_reason[256];
+    char end_reason[512];
 };
 
 // Makes the machine that the configuration asks for: opens /dev/kvm, creates memory, vCPUs and devices.

@@ -5,12 +5,14 @@
 #include <errno.h>
 #include "replay/inputs.h"
 #include "vmm/machine/exits.h"
+#include "vmm/machine/figures.h"
 #include "vmm/machine/front.h"
 #include "vmm/machine/life.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/options.h"
 #include "vmm/machine/output.h"
 #include "vmm/machine/recording.h"
+#include "vmm/machine/until.h"
 
 static struct inputs *inputs_to_leave;
 
@@ -31,10 +33,12 @@ void catch_signals(struct machine *m) {
 static int run(struct machine *m) {
     if (machine_power_on(m))
         return EXIT_NOT_STARTED;
+    if (m->config->until_given)
+        return until_run(m);
     do
         machine_run(m);
     while (life_goes_on(m));
-    return life_status(m);
+    return recording_finish(m, life_status(m));
 }
 
 static int run_alone(const struct config *config) {
@@ -42,7 +46,8 @@ static int run_alone(const struct config *config) {
     struct machine *m = machine_create(config);
     if (m) {
         catch_signals(m);
-        status = recording_finish(m, run(m));
+        status = run(m);
+        figures_write(m);
     }
     output_close_all();
     if (m)

@@ -10,12 +10,14 @@
 #include <unistd.h>
 #include "replay/inputs.h"
 #include "vmm/machine/config.h"
+#include "vmm/machine/figures.h"
 #include "vmm/machine/hash.h"
+#include "vmm/machine/life.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/sums.h"
 
 #define DESCRIPTION_MAX 16384
-#define EXIT_DIFFERS    124 // the replay differed from the recording, or the log was incomplete
+#define EXITS_TOLD      8
 
 struct text {
     char *at;
@@ -134,8 +136,8 @@ static struct inputs *open_log(struct machine *m, const char *description) {
     const struct config *c = m->config;
     const struct record_options options = {c->seed, c->chaos, c->sum_interval, c->sum_unit};
     char error[256] = "";
-    struct inputs *in = c->record ? inputs_record(c->record, description, m->hz, &options, error)
-                                  : inputs_replay(c->replay, description, m->hz, error);
+    struct inputs *in = c->replay ? inputs_replay(c->replay, description, m->hz, error)
+                                  : inputs_record(c->record, description, m->hz, &options, error);
     if (!in)
         machine_log(m, "%s", error);
     return in;
@@ -166,6 +168,7 @@ static int check_disks(struct machine *m) {
 
 struct inputs *recording_open(struct machine *m) {
     const struct config *c = m->config;
+    figures_start(m);
     if (!c->record && !c->replay)
         return inputs_pass_through(m->hz);
     if (!m->exact) {
@@ -184,11 +187,38 @@ struct inputs *recording_open(struct machine *m) {
     const struct inputs_target target = {m, check, sums, name_state, name_memory, stop};
     inputs_set_target(in, &target);
     m->sums = sums_create(m, inputs_sum_unit(in));
+    figures_start(m);
     if (m->sums)
         return in;
     machine_log(m, "out of memory for the sums of memory");
     inputs_free(in);
     return NULL;
+}
+
+// What the guest did last, where a replay differs.
+static void tell_exits(struct machine *m) {
+    static char text[EXITS_KEPT * 96];
+    exits_text(m, text, sizeof(text));
+    char *from = text + strlen(text);
+    for (unsigned lines = 0; from > text && lines <= EXITS_TOLD; from -= from > text)
+        lines += from[-1] == '\n';
+    machine_log(m, "the last exits, with V and count:\n%s", from + (from > text));
+}
+
+static void tell_end(struct machine *m, bool failed) {
+    const char *log = m->config->replay;
+    uint64_t accessed = inputs_accessed_only(m->inputs);
+    if (inputs_replaying(m->inputs) && failed)
+        tell_exits(m);
+    else if (inputs_replaying(m->inputs))
+        machine_log(m, "replayed %llu instructions, all checks equal",
+                    (unsigned long long)m->count);
+    else if (m->config->record && !failed)
+        machine_log(m, "recorded %llu instructions in %s", (unsigned long long)m->count,
+                    m->config->record);
+    if (accessed)
+        machine_log(m, "%s: %llu sums of memory differed in accessed bits only", log,
+                    (unsigned long long)accessed);
 }
 
 int recording_finish(struct machine *m, int status) {
@@ -197,14 +227,15 @@ int recording_finish(struct machine *m, int status) {
         [MACHINE_RESET] = "reset",     [MACHINE_TRIPLE_FAULT] = "triple fault",
         [MACHINE_FAILED] = "failed",   [MACHINE_QUIT] = "left"};
     struct landmark at = {.count = m->count, .cpu = m->current->index};
-    int error = inputs_finish(m->inputs, &at, ends[m->end]);
-    if (m->config->record && !error)
-        machine_log(m, "recorded %llu instructions in %s", (unsigned long long)m->count,
-                    m->config->record);
-    if (!m->config->replay)
-        return error ? EXIT_DIFFERS : status;
-    if (error || m->end == MACHINE_FAILED || inputs_left(m->inputs))
-        return inputs_left(m->inputs) ? status : EXIT_DIFFERS;
-    machine_log(m, "replayed %llu instructions, all checks equal", (unsigned long long)m->count);
-    return 0;
+    if (m->current->chrono) {
+        at.rip = m->current->chrono->rip;
+        at.rcx = m->current->chrono->rcx;
+    }
+    bool left = inputs_left(m->inputs), replay = inputs_replaying(m->inputs);
+    bool failed = inputs_finish(m->inputs, &at, ends[m->end]) ||
+                  (replay && m->end == MACHINE_FAILED);
+    if (replay && left)
+        return status;
+    tell_end(m, failed);
+    return failed ? EXIT_DIFFERS : replay ? 0 : status;
 }
