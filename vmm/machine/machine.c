@@ -46,10 +46,11 @@ static struct disk *open_disk(struct machine *m, const struct config_disk *confi
     struct disk_options options = {
         .path = config->path,
         .overlay = config->overlay,
-        .mode = config->read_only ? DISK_READ_ONLY
-                : config->overlay ? DISK_OVERLAY
-                : config->private ? DISK_PRIVATE
-                                  : DISK_WRITABLE,
+        .mode = config->read_only   ? DISK_READ_ONLY
+                : m->config->replay ? DISK_PRIVATE
+                : config->overlay   ? DISK_OVERLAY
+                : config->private   ? DISK_PRIVATE
+                                    : DISK_WRITABLE,
     };
     char error[256];
     struct disk *d = disk_open(m, &options, error, sizeof(error));

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "replay/inputs.h"
 #include "vmm/machine/config.h"
@@ -151,16 +152,28 @@ int recording_set_hz(struct machine *m) {
     return r;
 }
 
-// A disk that keeps what the guest wrote would be another one at the replay. 0, or -EINVAL after a message.
+// A recording starts from images that stay as they are, and from nothing else. What keeps a disk from it, NULL:
+// nothing.
+static const char *disk_fault(const struct config_disk *d) {
+    struct stat st;
+    if (d->read_only || d->private)
+        return NULL;
+    if (!d->overlay)
+        return "a recorded VM may not write to its disk images: add ,overlay=FILE, ,private or ,ro";
+    if (stat(d->overlay, &st) == 0 && st.st_size)
+        return "a recording starts from the image alone: the overlay must be a new or empty file";
+    return NULL;
+}
+
+// 0, or -EINVAL after a message.
 static int check_disks(struct machine *m) {
     const struct config *c = m->config;
     for (unsigned i = 0; i < c->disk_count; i++) {
-        const struct config_disk *d = &c->disks[i];
-        if (d->private || d->read_only)
+        const char *fault = disk_fault(&c->disks[i]);
+        if (!fault)
             continue;
-        machine_log(m,
-                    "%s: a recorded or replayed VM may not change its disks: add ,private or ,ro",
-                    d->path);
+        machine_log(m, "%s: %s", c->disks[i].overlay ? c->disks[i].overlay : c->disks[i].path,
+                    fault);
         return -EINVAL;
     }
     return 0;
@@ -177,7 +190,7 @@ struct inputs *recording_open(struct machine *m) {
             "recording and replaying need an exact instruction clock, which this machine does not have");
         return NULL;
     }
-    if (check_disks(m))
+    if (!c->replay && check_disks(m)) // a replay keeps what the guest writes in memory
         return NULL;
     static char description[DESCRIPTION_MAX];
     struct text t = {description, sizeof(description)};
