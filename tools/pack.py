@@ -42,7 +42,7 @@ def pack(log, output, folder, given=(), symbols=()):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).symlink_to(path.resolve())
     names = ["manifest.json"] + [name for _role, _path, name in parts]
-    subprocess.run(["tar", "--zstd", "--dereference", "--sparse", "--owner=0", "--group=0", "--numeric-owner",
+    subprocess.run(["tar", "--zstd", "--dereference", "--hard-dereference", "--sparse", "--owner=0", "--group=0", "--numeric-owner",
                     "-C", tree, "-cf", output, *names], check=True)
     shutil.rmtree(tree)
     return Path(output).stat().st_size
