@@ -30,6 +30,22 @@ struct emulation *emulation_create(struct vcpu *v) {
     return v->emulation;
 }
 
+int emulation_clone(struct vcpu *to, const struct vcpu *from) {
+    const struct emulation *old = from->emulation;
+    if (!old || !from->complete)
+        return 0; // none is in progress
+    struct emulation *new = emulation_create(to);
+    if (!new)
+        return -ENOMEM;
+    struct fetch_cache *fetch = new->fetch;
+    *new = *old;
+    new->fetch = fetch;
+    if (old->insn) // perhaps in the other one's cache
+        new->decoded = *old->insn;
+    new->insn = &new->decoded;
+    return 0;
+}
+
 void emulation_free(struct vcpu *v) {
     if (v->emulation)
         fetch_cache_free(v->emulation->fetch);

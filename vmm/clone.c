@@ -6,17 +6,17 @@
 #include "mm/heap.h"
 #include "mm/uaccess.h"
 #include "fs/file.h"
+#include "vmm/emulate.h"
 #include "vmm/msr.h"
 #include "vmm/slots.h"
 #include "vmm/stage2.h"
 #include "vmm/vm.h"
 #include "vmm/watch.h"
-#include "vmm/watch.h"
 
-// An instruction half done in the emulator does not go along: it is between two exits of one access.
 static int clone_vcpu(struct vcpu *to, struct vcpu *from) {
-    if (from->complete && from->emulation)
-        return -EBUSY;
+    int err = emulation_clone(to, from);
+    if (err)
+        return err;
     if (from->cpuid_count) {
         to->cpuid = kmalloc(from->cpuid_count * sizeof(*to->cpuid));
         if (!to->cpuid)

@@ -14,5 +14,7 @@ int emulate_mmio(struct vcpu *v, const struct vm_exit *e);
 int emulate_string_io(struct vcpu *v, const struct vm_exit *e);
 // EXIT_TASK_SWITCH.
 int emulate_task_switch(struct vcpu *v, const struct vm_exit *e);
+// CHRONO_CLONE: what is half done on another vCPU, which waits for user space, is so on this one. 0 or -ENOMEM.
+int emulation_clone(struct vcpu *to, const struct vcpu *from);
 // Frees v->emulation, when the vCPU ends.
 void emulation_free(struct vcpu *v);

@@ -12,6 +12,7 @@ GUEST64(mixed, "1: inc %rax; cpuid; inc %rbx; jmp 1b")
 GUEST64(time, "rdtsc; mov %rax, %rbx; nop; nop; rdtsc; hlt")
 GUEST64(rand, "rdrand %rbx; setc %cl; rdseed %r9d; pause; hlt")
 GUEST64(store, "mov $0x100000, %ebx; movl $1, (%rbx); mov 4(%rbx), %eax; movl $2, 8(%rbx); hlt")
+GUEST64(device, "mov $0x3f000000, %ebx; mov $5, %eax; add %eax, (%rbx); hlt")
 GUEST64(write, "mov $0x20, %al; out %al, $0x80; movb $0x33, 0x100000; hlt")
 
 static struct chrono_run *chrono(struct machine *m) {
@@ -170,6 +171,40 @@ static int check_clone(struct machine *m, int counts) {
     return !counts || chrono(&n)->count == 4 ? 0 : 4;
 }
 
+// ADD to a device reads and writes. The parent stands between the two; in the child it reads 37.
+static int check_clone_within(struct machine *m) {
+    struct chrono_clone c = {.vcpu_count = 64};
+    if (ioctl(m->vm, CHRONO_CLONE, &c) || c.vcpu_count != 1)
+        return 1;
+    struct machine n = *m;
+    n.vm = c.vm_fd;
+    n.vcpu = c.vcpu_fds[0];
+    n.run = mmap(0, m->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, n.vcpu, 0);
+    if (n.run == MAP_FAILED || n.run->exit_reason != KVM_EXIT_MMIO)
+        return 2;
+    *(uint32_t *)n.run->mmio.data = 37;
+    if (run(&n) != KVM_EXIT_MMIO || !n.run->mmio.is_write || *(uint32_t *)n.run->mmio.data != 42)
+        return 3;
+    return run(&n) == KVM_EXIT_HLT ? 0 : 4;
+}
+
+static void test_clone_within(void) {
+    struct machine m = new_machine();
+    start64(&m, guest_device, guest_device_end);
+    CHECK_EQUAL("the parent stands in a read of a device", run(&m), KVM_EXIT_MMIO);
+    pid_t child = fork();
+    if (!child)
+        _exit(check_clone_within(&m));
+    int status;
+    waitpid(child, &status, 0);
+    CHECK_EQUAL("a clone finishes the instruction", status, 0);
+    *(uint32_t *)m.run->mmio.data = 2;
+    CHECK_EQUAL("the parent, too", run(&m), KVM_EXIT_MMIO);
+    CHECK_EQUAL("with its own answer", *(uint32_t *)m.run->mmio.data, 7);
+    CHECK_EQUAL("and goes on", run(&m), KVM_EXIT_HLT);
+    end_machine(&m);
+}
+
 static void test_clone(int counts) {
     struct machine m = new_machine();
     start64(&m, guest_write, guest_write_end);
@@ -225,6 +260,7 @@ int main(void) {
     }
     test_wake();
     test_clone(counts);
+    test_clone_within();
     test_watches();
     return check_end();
 }
