@@ -26,7 +26,9 @@ struct timeline *timeline_create(struct remote machine, const struct timeline_li
     remote_info(&t->cursor.machine, &t->info);
     remote_where(&t->cursor.machine, &t->cursor.at);
     t->seen_v = t->cursor.at.v;
-    int error = t->info.kind == TARGET_REPLAYING ? checkpoint_take(t, &t->cursor, 0) : 0;
+    int error = t->cursor.machine.socket < 0       ? -EPIPE
+                : t->info.kind == TARGET_REPLAYING ? checkpoint_take(t, &t->cursor, 0)
+                                                   : 0;
     t->limits.reserve = limits->reserve; // only now: the begin is needed in any case
     if (error) {
         timeline_free(t);

@@ -18,7 +18,7 @@ struct timeline_limits {
     uint64_t nearest; // ticks from a place travelled to, to the nearest one before it; 0: 10,000
 };
 
-// Takes over the machine process. NULL: out of memory; the process is ended then.
+// Takes over the machine process. NULL: out of memory, or the process has ended; it is gone then.
 struct timeline *timeline_create(struct remote machine, const struct timeline_limits *limits);
 void timeline_free(struct timeline *t); // ends all machine processes
 // Who is asked whether to interrupt a run or a travel (a client's ^C). NULL: nobody.
