@@ -1,11 +1,14 @@
-// Drives a machine's debugger operations (replay/target.h) on a replay, without front and sockets. Arguments:
-// addresses of a variable that the guest writes and of a function that it calls often, then vmx's. Every test runs
-// in a copy of the machine made by fork(), so all start at the same place, and ends with the recording's own
-// hashes: whatever a debugger does leaves no trace.
+// Drives a machine's debugger operations (replay/target.h) on a replay or a live VM, without front and sockets.
+// debug_check TEST VARIABLE FUNCTION vmx's arguments: addresses of a variable that the guest writes and of a function
+// that it calls often. Tests on a replay run in copies of the machine made by fork(), so all start at the same
+// place, and end with the recording's own sums: whatever a debugger does leaves no trace.
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <x86intrin.h>
@@ -53,146 +56,23 @@ static struct run_result step(void) {
     return run(RUN_STEP, NEVER, NULL, 0);
 }
 
-static uint64_t here(void) {
+static struct position here(void) {
     struct position p;
     ops->where(m, &p);
-    return p.count;
+    return p;
 }
 
-// The rest of the recording, whose end compares all hashes.
+static void check_end(struct run_result r, const char *name) {
+    check(r.end == RAN_TO_END, name, "at %lu: %s", here().count, r.text);
+}
+
+// The rest of the recording, whose end compares all sums.
 static void finish(const char *name) {
-    struct run_result r = run(0, NEVER, NULL, 0);
-    check(r.end == RAN_TO_END, name, "at %lu: %s", here(), r.text);
+    check_end(run(0, NEVER, NULL, 0), name);
 }
 
-// ---- tests -------------------------------------------------------------------------------------------
-static uint64_t trail[STEPS + 1], trail_count[STEPS + 1]; // RIPs and counts, by stepping
-
-static void test_steps(void) {
-    unsigned n = 0, odd = 0;
-    struct run_result r = {.end = RAN_STEP};
-    uint64_t begin = __rdtsc();
-    for (; n < STEPS && r.end == RAN_STEP; n++) {
-        uint64_t before = here();
-        r = step();
-        trail[n] = r.position.rip;
-        trail_count[n] = r.position.count;
-        odd += r.position.count - before != 1;
-    }
-    check(n == STEPS && r.end == RAN_STEP, "10,000 steps", "%u, end %u %s, %llu host ticks each", n,
-          r.end, r.text, (__rdtsc() - begin) / (n + 1));
-    check(odd < STEPS / 100, "of one tick each, but for shadows", "%u others", odd);
-    struct breakpoint list[BREAKPOINTS];
-    unsigned hits = 0, wrong = 0;
-    for (unsigned i = 0; i < BREAKPOINTS; i++)
-        list[i] = (struct breakpoint){.kind = i % 10 ? BREAK_SOFTWARE : BREAK_HARDWARE,
-                                      .address = trail[i * (STEPS / BREAKPOINTS)],
-                                      .cr3 = ANY_CR3};
-    begin = __rdtsc();
-    for (; hits < 1000; hits++) {
-        r = run(0, NEVER, list, BREAKPOINTS);
-        if (r.end != RAN_TO_BREAKPOINT)
-            break;
-        wrong += list[r.hit.which].address != r.position.rip;
-    }
-    check(hits > 0 && !wrong, "100 breakpoints",
-          "%u hits, %u at another place, %llu host ticks each", hits, wrong,
-          (__rdtsc() - begin) / (hits + 1));
-    if (r.end == RAN_TO_BREAKPOINT)
-        r = run(RUN_COLLECT, NEVER, list, BREAKPOINTS);
-    check(r.end == RAN_TO_END, "the same end after steps and breakpoints", "at %lu: %s", here(),
-          r.text);
-}
-
-// Runs to counts lead to where steps came by.
-static void test_until(void) {
-    uint64_t rip[64], count[64];
-    for (unsigned i = 0; i < 64; i++) {
-        struct run_result r = step();
-        rip[i] = r.position.rip;
-        count[i] = r.position.count;
-    }
-    (void)rip;
-    for (unsigned i = 1; i <= 100; i++) {
-        uint64_t wanted = count[63] + i * 397;
-        struct run_result r = run(0, wanted, NULL, 0);
-        if (r.end != RAN_TO_PLACE || r.position.count - wanted > 1)
-            check(false, "a place", "%u: %lu, wanted %lu", r.end, r.position.count, wanted);
-    }
-    finish("the same end after 100 places");
-}
-
-static unsigned watch(const struct breakpoint *list, unsigned n, uint64_t *last, uint64_t *rip) {
-    unsigned hits = 0;
-    uint64_t value = 0, before = 0;
-    ops->read_memory(m, 0, SPACE_LINEAR, variable, &before, 4);
-    for (; hits < 2000; hits++) {
-        struct run_result r = run(0, NEVER, list, n);
-        if (r.end != RAN_TO_WATCHPOINT)
-            break;
-        ops->read_memory(m, 0, SPACE_LINEAR, variable, &value, 4);
-        if (value == before)
-            check(false, "a watched value changes", "%lu at %lu", value, r.position.count);
-        before = value;
-        *last = r.position.count;
-        *rip = r.position.rip;
-    }
-    return hits;
-}
-
-// The same writes by debug registers, by pages, and collected.
-static void test_watches(void) {
-    struct breakpoint list[5];
-    for (unsigned i = 0; i < 5; i++) // four on what nobody writes take the registers
-        list[i] = (struct breakpoint){.kind = WATCH_WRITE,
-                                      .address = i < 4 ? 0xffffffffffff0000 + i * 8 : variable,
-                                      .length = 4,
-                                      .cr3 = ANY_CR3};
-    int fd[2];
-    uint64_t result[3][3] = {{0}};
-    for (unsigned way = 0; way < 3; way++) {
-        if (pipe(fd))
-            exit(1);
-        if (!fork()) {
-            uint64_t mine[3] = {0};
-            if (ops->after_fork(m))
-                _exit(1);
-            if (way < 2) {
-                mine[0] = watch(way ? list : list + 4, way ? 5 : 1, &mine[1], &mine[2]);
-            } else {
-                struct run_result r = run(RUN_COLLECT, NEVER, list + 4, 1);
-                mine[0] = r.hit.valid;
-                mine[1] = r.hit.position.count;
-                mine[2] = r.hit.position.rip;
-            }
-            _exit(write(fd[1], mine, sizeof(mine)) != sizeof(mine));
-        }
-        if (read(fd[0], result[way], sizeof(result[way])) < 0)
-            exit(1);
-        wait(NULL);
-    }
-    check(result[0][0] > 0, "watched writes", "%lu, the last ends at %lu", result[0][0],
-          result[0][1]);
-    check(!memcmp(result[0], result[1], sizeof(result[0])), "the same by pages", "%lu, %lu at %lx",
-          result[1][0], result[1][1], result[1][2]);
-    check(result[2][0] && result[2][1] == result[0][1] && result[2][2] == result[0][2],
-          "the last one collected", "%lu at %lx", result[2][1], result[2][2]);
-    finish("the same end");
-}
-
-static void test_function(void) {
-    struct breakpoint b = {.kind = BREAK_SOFTWARE, .address = function, .cr3 = ANY_CR3};
-    struct run_result r, last = {0};
-    unsigned hits = 0;
-    for (; (r = run(0, NEVER, &b, 1)).end == RAN_TO_BREAKPOINT && hits < 5000; hits++)
-        last = r;
-    check(hits > 1 && last.position.rip == function, "a function's calls", "%u, the last at %lu",
-          hits, last.position.count);
-    check(r.end == RAN_TO_END, "the end", "at %lu: %s", here(), r.text);
-}
-
-// ---- all -------------------------------------------------------------------------------------------------
-static void in_a_copy(const char *name, void (*test)(void)) {
+// In a copy of the machine. False after a failure in it.
+static bool in_a_copy(void (*test)(void)) {
     int status = 1;
     fflush(stdout);
     pid_t child = fork();
@@ -207,26 +87,306 @@ static void in_a_copy(const char *name, void (*test)(void)) {
         _exit(failures != 0);
     }
     waitpid(child, &status, 0);
-    check(status == 0, name, "status %x", status);
+    failures += status != 0;
+    return status == 0;
+}
+
+// ---- steps, breakpoints, places ----------------------------------------------------------------------
+static struct position *trail; // where steps came by; shared by all copies
+
+// Every place that steps come by, from `first` on.
+static void walk(uint64_t first) {
+    unsigned shadows = 0, n = 0;
+    struct run_result r = run(0, first, NULL, 0);
+    uint64_t begin = __rdtsc();
+    for (trail[0] = r.position; n < STEPS; n++) {
+        r = step();
+        if (r.end != RAN_STEP)
+            break;
+        trail[n + 1] = r.position;
+        shadows += r.position.count - trail[n].count == 2;
+        if (r.position.count - trail[n].count - 1 > 1)
+            check(false, "a step", "from %lu to %lu", trail[n].count, r.position.count);
+    }
+    check(n == STEPS, "10,000 steps", "%u, %llu host ticks each; %u with a shadow; end %u %s", n,
+          (__rdtsc() - begin) / (n + 1), shadows, r.end, r.text);
+}
+
+static uint64_t length; // of the recording
+
+static void measure(void) {
+    uint64_t begin = __rdtsc();
+    finish("a replay without a debugger's work");
+    printf("it takes %llu host ticks\n", __rdtsc() - begin);
+    trail[0].count = here().count;
+}
+
+static void walk_last(void) {
+    walk(length > STEPS + 2000 ? length - STEPS - 2000 : 0);
+}
+
+static void stop_often(void) {
+    struct breakpoint list[BREAKPOINTS];
+    unsigned hits = 0, wrong = 0;
+    walk_last();
+    for (unsigned i = 0; i < BREAKPOINTS; i++)
+        list[i] = (struct breakpoint){.kind = i % 10 ? BREAK_SOFTWARE : BREAK_HARDWARE,
+                                      .address = trail[STEPS - i * 7].rip,
+                                      .cr3 = ANY_CR3};
+    struct run_result r;
+    uint64_t begin = __rdtsc();
+    for (; hits < 300; hits++) {
+        r = run(0, NEVER, list, BREAKPOINTS);
+        if (r.end != RAN_TO_BREAKPOINT)
+            break;
+        wrong += list[r.hit.which].address != r.position.rip;
+    }
+    check(hits > 0 && !wrong, "100 breakpoints",
+          "%u hits, %u at another place, %llu host ticks each", hits, wrong,
+          (__rdtsc() - begin) / (hits + 1));
+    if (r.end == RAN_TO_BREAKPOINT)
+        r = run(RUN_COLLECT, NEVER, list, BREAKPOINTS);
+    check_end(r, "the same end after steps and breakpoints");
+}
+
+// Counts lead to where steps came by, in the middle of REP instructions, too.
+static void go_there(void) {
+    unsigned repeats = 0, wrong = 0;
+    for (unsigned i = 1; i < STEPS; i++) {
+        const struct position *p = &trail[i];
+        bool repeat = p->rip == p[-1].rip && p->rcx != p[-1].rcx;
+        if (!(repeat && repeats++ < 50) && i % 97)
+            continue;
+        struct run_result r = run(0, p->count, NULL, 0);
+        if (r.end != RAN_TO_PLACE || r.position.count != p->count || r.position.rip != p->rip ||
+            r.position.rcx != p->rcx || r.position.v != p->v)
+            wrong++;
+    }
+    check(!wrong, "counts lead to the same places", "%u differ; %u in a REP instruction", wrong,
+          repeats);
+    finish("the same end after places");
+}
+
+// ---- watchpoints -------------------------------------------------------------------------------------
+struct watched {
+    uint64_t hits, count, rip, unchanged, end;
+};
+static struct watched *watched; // by debug registers, by pages, collected; shared
+static struct breakpoint watchpoints[5];
+
+static struct watched watch(const struct breakpoint *list, unsigned n) {
+    struct watched w = {0};
+    uint64_t value = 0, before = 0;
+    ops->read_memory(m, 0, SPACE_LINEAR, variable, &before, 4);
+    for (;; w.hits++) {
+        struct run_result r = run(0, NEVER, list, n);
+        w.end = r.end;
+        if (r.end != RAN_TO_WATCHPOINT)
+            return w;
+        ops->read_memory(m, 0, SPACE_LINEAR, variable, &value, 4);
+        w.unchanged += value == before;
+        before = value;
+        w.count = r.position.count;
+        w.rip = r.position.rip;
+    }
+}
+
+static void watch_by_registers(void) {
+    watched[0] = watch(watchpoints + 4, 1);
+}
+
+static void watch_by_pages(void) {
+    watched[1] = watch(watchpoints, 5); // the first four take the registers
+}
+
+static void watch_collected(void) {
+    uint64_t begin = __rdtsc();
+    struct run_result r = run(RUN_COLLECT, NEVER, watchpoints + 4, 1);
+    printf("collecting: %llu host ticks for 1000 of the guest\n",
+           (__rdtsc() - begin) * 1000 / (length + 1));
+    watched[2] = (struct watched){r.hit.valid, r.hit.position.count, r.hit.position.rip, 0, r.end};
+}
+
+static void test_watches(void) {
+    for (unsigned i = 0; i < 5; i++) // nobody writes to the first four
+        watchpoints[i] = (struct breakpoint){.kind = WATCH_WRITE,
+                                             .address = i < 4 ? 0xffffffffffff0000 + i * 8
+                                                              : variable,
+                                             .length = 4,
+                                             .cr3 = ANY_CR3};
+    in_a_copy(watch_by_registers);
+    in_a_copy(watch_by_pages);
+    in_a_copy(watch_collected);
+    const struct watched *w = watched;
+    check(w[0].hits > 0 && !w[0].unchanged && w[0].end == RAN_TO_END, "watched writes",
+          "%lu, the last ends at %lu, %lu without a change, end %lu", w[0].hits, w[0].count,
+          w[0].unchanged, w[0].end);
+    check(!memcmp(&w[0], &w[1], sizeof(w[0])), "the same by pages", "%lu, %lu at %lx, end %lu",
+          w[1].hits, w[1].count, w[1].rip, w[1].end);
+    check(w[2].hits && w[2].count == w[0].count && w[2].rip == w[0].rip && w[2].end == RAN_TO_END,
+          "the last one collected", "%lu at %lx, end %lu", w[2].count, w[2].rip, w[2].end);
+}
+
+static void call_function(void) {
+    struct breakpoint b = {.kind = BREAK_SOFTWARE, .address = function, .cr3 = ANY_CR3};
+    struct run_result r;
+    unsigned hits = 0;
+    while ((r = run(0, NEVER, &b, 1)).end == RAN_TO_BREAKPOINT && r.position.rip == function)
+        hits++;
+    check(hits > 1, "a function's calls", "%u", hits);
+    check_end(r, "the same end after them");
+}
+
+// ---- copies --------------------------------------------------------------------------------------------
+static void hash_in_the_middle(void) {
+    run(0, length / 2, NULL, 0);
+    trail[0].v = ops->hash(m, true);
+    trail[0].count = ops->hash(m, false);
+    finish("a copy comes to the same end");
+}
+
+static void test_copies(void) {
+    struct position first;
+    in_a_copy(hash_in_the_middle);
+    first = trail[0];
+    in_a_copy(hash_in_the_middle);
+    check(first.v == trail[0].v && first.count == trail[0].count, "copies are equal", "%lx %lx",
+          first.v, first.count);
+}
+
+// Only instructions of the last vCPU count.
+static void step_the_last(void) {
+    unsigned wrong = 0, last = m->cpu_count - 1;
+    struct run_request q = {.flags = RUN_STEP,
+                            .step_cpu = last,
+                            .until_count = NEVER,
+                            .until_v = NEVER,
+                            .quiet_until = NEVER};
+    struct target_registers before, after;
+    struct run_result r;
+    run(0, length / 2, NULL, 0);
+    for (unsigned i = 0; i < 200; i++) {
+        ops->read_registers(m, last, &before);
+        ops->run(m, &q, &r);
+        ops->read_registers(m, last, &after);
+        wrong += r.end != RAN_STEP || r.position.cpu != last || r.position.rip != after.rip ||
+                 !memcmp(&before, &after, sizeof(before));
+    }
+    check(!wrong, "steps of one vCPU", "%u of 200 wrong, last end %u", wrong, r.end);
+    finish("the same end after them");
+}
+
+static void test_replay(void) {
+    in_a_copy(measure);
+    length = trail[0].count;
+    if (in_a_copy(stop_often))
+        in_a_copy(go_there);
+    test_watches();
+    in_a_copy(call_function);
+    in_a_copy(step_the_last);
+    test_copies();
+}
+
+// ---- a live VM -------------------------------------------------------------------------------------------
+// Steps over interrupts never see the handler, `function`; the variable that it changes says that it runs.
+static void test_steps_over_interrupts(void) {
+    uint32_t before = 0, after = 0;
+    unsigned seen = 0;
+    run(0, here().count + 200000, NULL, 0);
+    ops->read_memory(m, 0, SPACE_LINEAR, variable, &before, sizeof(before));
+    for (unsigned i = 0; i < 3 * STEPS; i++) {
+        struct run_result r = run(RUN_STEP | RUN_OVER_INTERRUPTS, NEVER, NULL, 0);
+        if (r.end != RAN_STEP)
+            check(false, "a step", "end %u at %lx", r.end, r.position.rip);
+        seen += r.position.rip - function < 64;
+    }
+    ops->read_memory(m, 0, SPACE_LINEAR, variable, &after, sizeof(after));
+    check(after != before && !seen, "steps over interrupts",
+          "%u interrupts, %u times in the handler", after - before, seen);
+}
+
+static void test_changes(void) {
+    struct target_registers r, again;
+    uint32_t value = 0x12345678, got = 0;
+    ops->read_registers(m, 0, &r);
+    uint64_t rax = r.general[0];
+    r.general[0] = 0x1122334455667788;
+    r.st[0][9] = 0x40;
+    r.ymm[3][5] = 0x77;
+    check(ops->write_registers(m, 0, &r) == 0 && ops->read_registers(m, 0, &again) == 0 &&
+              again.general[0] == r.general[0] && again.ymm[3][5] == 0x77 && again.rip == r.rip &&
+              again.cr3 == r.cr3,
+          "registers can be changed", "rax %lx", again.general[0]);
+    r.general[0] = rax;
+    ops->write_registers(m, 0, &r);
+    ops->read_memory(m, 0, SPACE_LINEAR, variable, &got, 4);
+    check(ops->write_memory(m, 0, SPACE_LINEAR, variable, &value, 4) == 4 &&
+              ops->read_memory(m, 0, SPACE_PHYSICAL, variable, &value, 4) == 4 &&
+              value == 0x12345678,
+          "memory can be changed", "%x", value);
+    ops->write_memory(m, 0, SPACE_PHYSICAL, variable, &got, 4);
+    check(ops->read_memory(m, 0, SPACE_LINEAR, 0xdeadbeef00000000, &got, 4) < 0,
+          "what is not mapped cannot be read", "%x", got);
+}
+
+static void test_live(void) {
+    test_steps_over_interrupts();
+    test_changes();
+    check_end(run(0, NEVER, NULL, 0), "a live VM comes to its end");
+}
+
+static void on_alarm(int signal) {
+    ops->interrupt(m);
+}
+
+// A guest that halts for ever, or computes for ever, is interrupted.
+static void test_interrupt(void) {
+    signal(SIGALRM, on_alarm);
+    for (unsigned i = 0; i < 3; i++) {
+        struct itimerval soon = {.it_value = {.tv_usec = 200000},
+                                 .it_interval = {.tv_usec = 50000}};
+        setitimer(ITIMER_REAL, &soon, NULL);
+        struct run_result r = run(0, NEVER, NULL, 0);
+        check(r.end == RAN_INTERRUPTED, "interrupted", "end %u at %lx, V %lu", r.end,
+              r.position.rip, r.position.v);
+        uint64_t v = r.position.v;
+        usleep(300000); // time that does not exist for the guest
+        setitimer(ITIMER_REAL, &soon, NULL);
+        r = run(0, NEVER, NULL, 0);
+        check(r.position.v - v < m->hz * 29 / 100 + m->hz / 20, "time was held", "%lu of %lu ticks",
+              r.position.v - v, m->hz);
+    }
+}
+
+// ---- all -------------------------------------------------------------------------------------------------
+static const struct {
+    const char *name;
+    void (*test)(void);
+} tests[] = {{"replay", test_replay}, {"live", test_live}, {"interrupt", test_interrupt}};
+
+static void *shared(size_t size) {
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
 }
 
 int main(int argc, char **argv) {
     struct config config;
     static int status;
-    if (argc < 4)
+    if (argc < 5)
         return 2;
-    variable = strtoull(argv[1], NULL, 16);
-    function = strtoull(argv[2], NULL, 16);
+    variable = strtoull(argv[2], NULL, 16);
+    function = strtoull(argv[3], NULL, 16);
     config_init(&config);
-    if (options_parse(&config, argc - 2, argv + 2) != OPTIONS_RUN)
+    trail = shared((STEPS + 1) * sizeof(*trail));
+    watched = shared(3 * sizeof(*watched));
+    if (!trail || !watched || options_parse(&config, argc - 3, argv + 3) != OPTIONS_RUN)
         return 2;
     m = machine_create(&config);
     if (!m || debug_create(m, &status) || machine_power_on(m))
         return 2;
-    in_a_copy("steps and breakpoints", test_steps);
-    in_a_copy("places", test_until);
-    in_a_copy("watchpoints", test_watches);
-    in_a_copy("a function", test_function);
+    for (unsigned i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
+        if (!strcmp(tests[i].name, argv[1]))
+            tests[i].test();
     printf("end: %u failures\n", failures);
     return failures != 0;
 }

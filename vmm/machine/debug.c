@@ -26,11 +26,12 @@ static void info(void *target, struct target_info *i) {
 }
 
 // What has been given to the vCPU but still waits for the next entry is not delivered.
-static unsigned deliveries(const struct debug *d, struct cpu *c) {
+unsigned debug_deliveries(struct machine *m) {
+    const struct debug *d = m->debug;
     struct kvm_vcpu_events e = {0};
-    if (d->delivered_at != c->machine->count || !d->delivered)
+    if (d->delivered_at != m->count || !d->delivered)
         return 0;
-    ioctl(c->fd, KVM_GET_VCPU_EVENTS, &e);
+    ioctl(m->current->fd, KVM_GET_VCPU_EVENTS, &e);
     return d->delivered - (e.interrupt.injected || e.nmi.injected || e.nmi.pending);
 }
 
@@ -43,7 +44,7 @@ void debug_where(void *target, struct position *p) {
                            .rip = regs.rip,
                            .rcx = regs.rcx,
                            .cpu = m->current->index,
-                           .deliveries = deliveries(m->debug, m->current),
+                           .deliveries = debug_deliveries(m),
                            .event = inputs_event(m->inputs)};
 }
 

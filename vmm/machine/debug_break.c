@@ -323,13 +323,15 @@ static void take_list(struct debug *d, const struct breakpoint *list, unsigned n
 }
 
 void debug_place(struct debug *d, const struct run_request *q) {
-    struct space s = debug_space(d->machine->current);
     unsigned n = q->breakpoint_count < BREAKPOINTS_MAX ? q->breakpoint_count : BREAKPOINTS_MAX;
+    d->watching = false;
+    if (!n && !d->list_count)
+        return;
+    struct space s = debug_space(d->machine->current);
     if (n != d->list_count || (n && memcmp(q->breakpoints, d->list, n * sizeof(d->list[0])) != 0))
         take_list(d, q->breakpoints, n, &s);
     if (debug_guest_uses_registers(d->machine))
         debug_leave_registers(d);
-    d->watching = false;
     for (unsigned i = 0; i < d->placed_count; i++) {
         struct placed *p = &d->placed[i];
         struct space of = debug_space_with(s, p->b.cr3);

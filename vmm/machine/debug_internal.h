@@ -61,7 +61,7 @@ struct debug {
     // The run that goes on; NULL: none
     const struct run_request *request;
     struct run_result *result;
-    struct position start;
+    struct position start;  // without registers
     bool pausing, stepping; // it is to end; it is to end after one instruction
     volatile bool interrupted;
     bool stepped;   // the vCPU of the step has executed an instruction
@@ -107,7 +107,8 @@ bool debug_value_changed(struct debug *d, struct placed *p, const struct space *
 bool debug_value_changed_in_ram(struct debug *d, struct placed *p);
 
 // ---- the rest ----------------------------------------------------------------------------------------
-void debug_where(void *target, struct position *p);                               // debug.c
+unsigned debug_deliveries(struct machine *m);       // debug.c: position.deliveries of now
+void debug_where(void *target, struct position *p); // debug.c
 void debug_run(void *target, const struct run_request *q, struct run_result *r);  // debug_run.c
 int debug_read_registers(void *target, unsigned cpu, struct target_registers *r); // debug_regs.c
 int debug_write_registers(void *target, unsigned cpu, const struct target_registers *r);

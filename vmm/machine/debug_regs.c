@@ -129,8 +129,10 @@ static struct kvm_segment *segment(struct kvm_sregs *s, unsigned i) {
     return order[i];
 }
 
-// SDM vol. 3, "Guest Register State": access rights, without the bit for "unusable".
+// SDM vol. 3, "Guest Register State": access rights, without the bit for "unusable"; then all else is undefined.
 static uint16_t access_rights(const struct kvm_segment *s) {
+    if (s->unusable)
+        return 0;
     return (uint16_t)(s->type | s->s << 4 | s->dpl << 5 | s->present << 7 | s->avl << 12 |
                       s->l << 13 | s->db << 14 | s->g << 15);
 }

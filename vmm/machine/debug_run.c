@@ -173,12 +173,9 @@ static void end_step_over(struct debug *d) {
 
 // ---- exits of the debugger -----------------------------------------------------------------------------
 static bool at_start(const struct debug *d, struct cpu *c) {
-    struct position now;
-    if (c->machine->count != d->start.count || c->index != d->start.cpu ||
-        d->request->flags & RUN_FROM_HERE)
-        return false;
-    debug_where(c->machine, &now);
-    return now.deliveries == d->start.deliveries && now.v == d->start.v;
+    struct machine *m = c->machine;
+    return m->count == d->start.count && c->index == d->start.cpu && vtime_now(m) == d->start.v &&
+           debug_deliveries(m) == d->start.deliveries && !(d->request->flags & RUN_FROM_HERE);
 }
 
 // Before the instruction at a breakpoint. However this goes on: the instruction is executed next.
@@ -308,7 +305,9 @@ bool debug_takes_exit(struct cpu *c) {
     if (!d->request)
         return false;
     drop_output(d);
-    d->in_shadow = false;
+    // A step ends in a shadow where the processor has a trap for steps.
+    d->in_shadow = c->run->exit_reason == KVM_EXIT_CHRONO_STOP && stepping_cpu(d, c) &&
+                   !c->run->ready_for_interrupt_injection && in_shadow(c);
     if (executed(d, c)) {
         d->stepped |= stepping_cpu(d, c);
         d->access.done = d->access.watch != NULL;
@@ -358,8 +357,10 @@ static void begin(struct debug *d, const struct run_request *q, struct run_resul
     d->pausing = d->stepped = d->interrupted = false;
     d->stepping = q->flags & RUN_STEP;
     d->retry_at = d->machine->count + RETRY_TICKS;
-    d->in_shadow = in_shadow(d->machine->current);
-    debug_where(d->machine, &d->start);
+    d->start = (struct position){.v = vtime_now(d->machine),
+                                 .count = d->machine->count,
+                                 .cpu = d->machine->current->index,
+                                 .deliveries = debug_deliveries(d->machine)};
     debug_place(d, q);
     d->request = q;
     d->result = r;
