@@ -71,7 +71,8 @@ void traveller_run(struct timeline *t, struct traveller *m, const struct run_req
 // Runs with these flags and, if so, the breakpoints until the goal; takes checkpoints on its way.
 void traveller_advance(struct timeline *t, struct traveller *m, const struct goal *goal,
                        uint32_t flags, bool breakpoints, struct run_result *result);
-// A new machine at the goal: RAN_TO_PLACE, or RAN_TO_END before it. Else there is none, and the result says why.
+// A new machine at the goal: RAN_TO_PLACE; or where the history ends before it, RAN_TO_END, RAN_INTO_DIFFERENCE. Else
+// there is none, and the result says why.
 bool traveller_start(struct timeline *t, const struct goal *goal, struct traveller *m,
                      struct run_result *result);
 // A copy of the machine. False: the result says why.

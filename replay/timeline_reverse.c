@@ -177,7 +177,8 @@ static bool collect(struct timeline *t, struct position *until, struct run_hit *
     remote_close(&m.machine);
     if (t->interrupted)
         result->end = RAN_INTERRUPTED;
-    if (result->end == RAN_INTERRUPTED || result->end == RAN_INTO_DIFFERENCE) {
+    bool early = result->end == RAN_INTO_DIFFERENCE && place_compare(&m.at, until) < 0;
+    if (t->interrupted || early) {
         timeline_failed(t, result);
         return false;
     }

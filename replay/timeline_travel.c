@@ -54,6 +54,12 @@ static bool next_piece(const struct timeline *t, const struct traveller *m, cons
     return false;
 }
 
+// Where replay and recording differ, the history is over: a place like any other.
+static bool history_ends(const struct traveller *m, const struct run_result *result) {
+    return m->machine.socket >= 0 &&
+           (result->end == RAN_TO_END || result->end == RAN_INTO_DIFFERENCE);
+}
+
 // ---- runs -------------------------------------------------------------------------------------------------
 void traveller_run(struct timeline *t, struct traveller *m, const struct run_request *request,
                    struct run_result *result) {
@@ -63,11 +69,13 @@ void traveller_run(struct timeline *t, struct traveller *m, const struct run_req
         m->at = result->position;
     else
         result->position = from;
-    if (from.v < t->seen_v)
+    if (from.v < t->seen_v) {
         t->costs.reexecuted += m->at.count - from.count;
+        t->costs.total_reexecuted += m->at.count - from.count;
+    }
     if (m->at.v > t->seen_v)
         t->seen_v = m->at.v;
-    if (result->end == RAN_TO_END)
+    if (history_ends(m, result))
         t->end = (struct goal){m->at.count, m->at.v};
 }
 
@@ -132,7 +140,7 @@ bool traveller_start(struct timeline *t, const struct goal *goal, struct travell
     if (error)
         return timeline_no_memory(t, result);
     traveller_advance(t, m, goal, 0, false, result);
-    if (result->end == RAN_TO_PLACE || result->end == RAN_TO_END)
+    if (result->end == RAN_TO_PLACE || history_ends(m, result))
         return true;
     timeline_failed(t, result);
     remote_close(&m->machine);

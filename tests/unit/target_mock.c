@@ -205,7 +205,7 @@ static bool between(struct mock *m, const struct run_request *q, struct run_resu
             return true;
         }
         if (!take_events(m)) {
-            result->end = RAN_TO_END;
+            result->end = m->differs ? RAN_INTO_DIFFERENCE : RAN_TO_END;
             snprintf(result->text, sizeof(result->text), "the recording ends here");
             return true;
         }

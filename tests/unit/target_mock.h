@@ -25,7 +25,7 @@ struct mock {
     uint64_t event; // number of the log's next
     uint64_t events;
     uint32_t current, cpus, deliveries;
-    bool live;
+    bool live, differs; // differs: where the log ends, the run ends in a difference
     struct mock_cpu cpu[MOCK_CPUS];
     uint64_t memory[MOCK_MEMORY];
     // Not state: what a test wants.

@@ -426,6 +426,32 @@ static void test_cursor_dies(void **state) {
     each_seed(cursor_dies, &usual);
 }
 
+// Where the replay differs the history ends, and one can go back from there.
+static void test_difference(void **state) {
+    struct model m;
+    model_init(&m, 4, 1, EVENTS);
+    m.begin.differs = true;
+    struct timeline *t = create(&m, &usual);
+    struct run_result result;
+    for (unsigned i = 0; i < 20; i++) {
+        if (i % 3 == 0)
+            timeline_goto(t, PLACE_END, 0, &result);
+        else if (i % 3 == 1)
+            timeline_goto(t, PLACE_COUNT, model_last(&m)->at.count + 5, &result);
+        else
+            timeline_step(t, 0, false, &result);
+        assert_int_equal(result.end, RAN_INTO_DIFFERENCE);
+        assert_string_equal(result.text, "the recording ends here");
+        expect_place(t, model_last(&m));
+        set_breakpoints(t, &m);
+        check_reverse_continue(t, &m);
+        timeline_goto(t, PLACE_END, 0, &result);
+        check_reverse_step(t, &m, 0);
+    }
+    timeline_free(t);
+    model_free(&m);
+}
+
 static void live_has_no_history(struct timeline *t, struct model *m) {
     struct run_result result;
     char error[256];
@@ -488,30 +514,41 @@ static void test_costs(void **state) {
     uint64_t end = model_last(&m)->at.count;
     assert_true(end > 20000);
     random_state = 9;
+    struct timeline_costs costs;
+    uint64_t total = 0;
     for (unsigned i = 0; i < 12; i++) {
         check_goto(t, &m, PLACE_COUNT, end * (12 - i) / 12);
         for (unsigned n = 0; n < 40; n++) {
-            struct timeline_costs costs;
             check_reverse_step(t, &m, 0);
             timeline_get_costs(t, &costs);
+            total += costs.reexecuted;
             // To the nearest one, or to the next, ten times as far, when that was passed just now.
             if (n > 0)
                 assert_in_range(costs.reexecuted, 0, 2 * 10 * limits.nearest);
         }
     }
+    assert_true(costs.total_reexecuted >= total && total > 0);
     timeline_free(t);
     model_free(&m);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reverse_step),     cmocka_unit_test(test_steps_all_the_way),
-        cmocka_unit_test(test_reverse_continue), cmocka_unit_test(test_hundred_in_a_row),
-        cmocka_unit_test(test_any_sequence),     cmocka_unit_test(test_few_checkpoints),
-        cmocka_unit_test(test_little_memory),    cmocka_unit_test(test_reserve),
-        cmocka_unit_test(test_no_memory),        cmocka_unit_test(test_interrupted),
-        cmocka_unit_test(test_cursor_dies),      cmocka_unit_test(test_live),
-        cmocka_unit_test(test_errors),           cmocka_unit_test(test_costs),
+        cmocka_unit_test(test_reverse_step),
+        cmocka_unit_test(test_steps_all_the_way),
+        cmocka_unit_test(test_reverse_continue),
+        cmocka_unit_test(test_hundred_in_a_row),
+        cmocka_unit_test(test_any_sequence),
+        cmocka_unit_test(test_few_checkpoints),
+        cmocka_unit_test(test_little_memory),
+        cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_interrupted),
+        cmocka_unit_test(test_cursor_dies),
+        cmocka_unit_test(test_difference),
+        cmocka_unit_test(test_live),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_costs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
