@@ -40,8 +40,11 @@ uint64_t inputs_wall_clock(struct inputs *in) {
 void inputs_random(struct inputs *in, void *buf, size_t n) {
     in->ops->random(in, buf, n);
 }
+void inputs_follow_exits(struct inputs *in) {
+    in->by_exits = true;
+}
 uint64_t inputs_next_stop(struct inputs *in, uint64_t count) {
-    return in->ops->next_stop(in, count);
+    return in->by_exits ? UINT64_MAX : in->ops->next_stop(in, count);
 }
 
 uint64_t inputs_anchor(struct inputs *in, const struct landmark *at, uint64_t anchor, uint64_t hz) {

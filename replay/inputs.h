@@ -42,6 +42,9 @@ struct landmark {
     uint64_t rip, rcx;
     uint32_t cpu;
 };
+// Clock none: a count is that of exits, at which nobody can stop the guest; time moves at exits instead. Before the
+// first other question.
+void inputs_follow_exits(struct inputs *in);
 // The count at which the guest must stop at the latest: slice end, or in replay the next event.
 uint64_t inputs_next_stop(struct inputs *in, uint64_t count);
 // At a stop: returns the new anchor (>= old; equal: no re-anchoring).
@@ -106,7 +109,8 @@ struct inputs *inputs_replay(const char *path, const char *description, uint64_t
 // Bytes of memory that one sum is for; 0: nobody asks for sums.
 uint32_t inputs_sum_unit(const struct inputs *in);
 // At the end of the run, however it came: writes the last chunk, or checks the last sums. `how`: a word.
-// 0, or -errno after a sentence on standard error.
+// NULL: the guest stands at no landmark, and the log ends with its last event. 0, or -errno after a sentence on
+// standard error.
 int inputs_finish(struct inputs *in, const struct landmark *at, const char *how);
 void inputs_free(struct inputs *in);
 

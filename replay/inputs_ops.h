@@ -31,6 +31,7 @@ struct inputs {
     uint64_t start_ns;       // host's monotonic clock when V was 0 (world.c)
     uint64_t held_ns;        // the same when a debugger took hold of the VM
     struct chaos chaos;
+    bool by_exits; // counts are of exits
 };
 
 // With an implementation; NULL: out of memory.

@@ -13,7 +13,8 @@ uint64_t live_anchor(struct inputs *in, const struct landmark *at, uint64_t anch
     // of some size: each is an event, and a few in 10 ms are enough for a clock on the wall.
     anchor += chaos_jump(&in->chaos);
     uint64_t real = world_virtual_time(in), v = anchor + at->count;
-    if (real <= v + in->hz / ANCHORS_PER_SECOND)
+    uint64_t lag = in->by_exits ? slice_ticks(in) : in->hz / ANCHORS_PER_SECOND;
+    if (real <= v + lag)
         return anchor;
     return real / slice_ticks(in) * slice_ticks(in) -
            at->count; // whole milliseconds are short in a log

@@ -12,7 +12,8 @@
 struct recorder {
     struct log_writer *log;
     struct log_settings settings;
-    uint64_t next_flush, next_sums, next_check; // counts
+    uint64_t next_sums, next_check; // counts
+    uint64_t next_flush;            // V
     struct memory_sum *known;                   // of memory, as the log has them
     size_t known_count;
     bool told; // of a failed write
@@ -154,9 +155,9 @@ static void deliver(struct inputs *in, const struct landmark *at) {
         append_event(in, LOG_CHECK, landmark_v(in, at), 0, NULL, 0);
         r->next_check = at->count + r->settings.check_interval;
     }
-    if (at->count >= r->next_flush) {
+    if (landmark_v(in, at) >= r->next_flush) {
         log_flush(r->log);
-        r->next_flush = at->count + FLUSH_TICKS(in);
+        r->next_flush = landmark_v(in, at) + FLUSH_TICKS(in);
     }
 }
 
@@ -179,8 +180,10 @@ static uint64_t idle(struct inputs *in, const struct landmark *at, uint64_t now,
 
 static int finish(struct inputs *in, const struct landmark *at, const char *how) {
     struct recorder *r = recorder(in);
-    append_sums(in, landmark_v(in, at));
-    append_event(in, LOG_END, landmark_v(in, at), 0, how, strlen(how));
+    if (how) {
+        append_sums(in, landmark_v(in, at));
+        append_event(in, LOG_END, landmark_v(in, at), 0, how, strlen(how));
+    }
     log_flush(r->log); // an error shows when it is closed
     in->figures.log_bytes = log_writer_size(r->log);
     int err = log_close(r->log);
@@ -244,7 +247,7 @@ void recorder_start(struct inputs *in, const struct landmark *at) {
     chaos_start(&in->chaos, r->settings.seed, r->settings.chaos);
     r->next_sums = at->count + r->settings.sum_interval;
     r->next_check = at->count + r->settings.check_interval;
-    r->next_flush = at->count + FLUSH_TICKS(in);
+    r->next_flush = landmark_v(in, at) + FLUSH_TICKS(in);
     world_start(in, landmark_v(in, at));
     if (log_writer_records(r->log)) // a stop there is an exit of the guest: the replay has it, too
         append_event(in, LOG_ANCHOR, landmark_v(in, at), 0, NULL, 0);

@@ -1,4 +1,4 @@
-/* sources: vmm/machine/run.c vmm/machine/exits.c vmm/machine/bus.c vmm/machine/device.c vmm/machine/state.c vmm/machine/vtime.c tests/unit/machine_host.c */
+/* sources: vmm/machine/run.c vmm/machine/exits.c vmm/machine/exit_clock.c vmm/machine/bus.c vmm/machine/device.c vmm/machine/state.c vmm/machine/vtime.c tests/unit/machine_host.c */
 // The run loop over a processor that follows a script: order of things at a stop, delivery of interrupts,
 // completion of accesses, whose turn it is.
 #include <setjmp.h>

@@ -154,6 +154,24 @@ static int until(struct config *c, const struct key *k, const char *value, char 
     return c->until_given ? 0 : fail(error, size, "must be a count or event:N", value);
 }
 
+static int clock_kind(struct config *c, const struct key *k, const char *value, char *error,
+                      size_t size) {
+    c->clock_none = !strcmp(value, "none");
+    return c->clock_none || !strcmp(value, "auto")
+               ? 0
+               : fail(error, size, "must be auto or none", value);
+}
+
+static int silence(struct config *c, const struct key *k, const char *value, char *error,
+                   size_t size) {
+    char *end;
+    unsigned long seconds = strtoul(value, &end, 10);
+    c->silence = (unsigned)seconds;
+    return *end || !isdigit((unsigned char)value[0]) || !seconds || seconds > 86400
+               ? fail(error, size, "must be a number of seconds", value)
+               : 0;
+}
+
 static bool good_output(const char *value) {
     return !strcmp(value, "stdio") || !strcmp(value, "null") || !strcmp(value, "pty") ||
            !strncmp(value, "file:", 5);
@@ -201,6 +219,8 @@ static const struct key keys[] = {
     {"trace", text, FIELD(trace), "FILE", "write a line about every exit of the guest"},
     {"seed", seed, 0, "N", "jitter in the timing of a recording (0: none)"},
     {"chaos", seed, 0, "N", "adversarial timing of a recording, to provoke mistakes (0: none)"},
+    {"clock", clock_kind, 0, "auto|none", "what time passes by: instructions, or exits (auto)"},
+    {"silence", silence, 0, "SECONDS", "clock none: a guest without exits ends the run (10)"},
     {"sums", sum_unit, 0, "page|region", "a recording has sums of pages or of 2 MB (region)"},
     {"sum-interval", sum_interval, 0, "TICKS", "instructions between two sums (2^30)"},
     {"verify-sums", yes_no, FIELD(verify_sums), NULL, "check them against all of memory (no)"},
@@ -321,8 +341,12 @@ int config_read(struct config *c, const char *path, char *error, size_t size) {
 
 // ---- as a whole --------------------------------------------------------------------------------
 void config_init(struct config *c) {
-    *c = (struct config){
-        .memory = 256ull << 20, .cpus = 1, .acpi = true, .pci = true, .reboot = true};
+    *c = (struct config){.memory = 256ull << 20,
+                         .cpus = 1,
+                         .acpi = true,
+                         .pci = true,
+                         .reboot = true,
+                         .silence = 10};
     set_string(&c->name, "vmx");
     set_string(&c->serial[0], "stdio");
     set_string(&c->serial[1], "null");

@@ -38,6 +38,8 @@ struct config {
     char *trace;                     // file for a line about every exit; NULL: none
     uint64_t seed;                   // of the timing of a recording, 0: regular
     bool chaos;                      // it is adversarial
+    bool clock_none;                 // time passes by exits, not by instructions
+    unsigned silence;                // seconds without an exit that end such a run
     uint64_t sum_interval;         // of a recording: ticks between two sums of memory; 0: as usual
     uint32_t sum_unit;             // and bytes that each is for; 0: as usual
     bool verify_sums;              // compare them with memory each time

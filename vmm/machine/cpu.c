@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include "vmm/machine/debug.h"
+#include "vmm/machine/exit_clock.h"
 #include "vmm/machine/lapic.h"
 
 // SDM vol. 3, "Memory Type Range Registers".
@@ -84,7 +85,7 @@ static int map_run(struct cpu *c) {
     if (p == MAP_FAILED)
         return -errno;
     c->run = p;
-    if (m->exact && size >= CHRONO_RUN_OFFSET + (int)sizeof(struct chrono_run))
+    if ((m->exact || m->by_exits) && size >= CHRONO_RUN_OFFSET + (int)sizeof(struct chrono_run))
         c->chrono = (struct chrono_run *)((char *)p + CHRONO_RUN_OFFSET);
     return 0;
 }
@@ -229,17 +230,21 @@ static void set_counts(struct cpu *c, uint64_t stop_count) {
     c->chrono->count = m->count;
 }
 
+static int kvm_run(struct cpu *c) {
+    return ioctl(c->fd, KVM_RUN, 0) < 0 ? -errno : 0;
+}
+
 int cpu_enter(struct cpu *c, uint64_t stop_count) {
     struct machine *m = c->machine;
     c->run->cr8 = lapic_cr8(c->lapic);
     if (m->exact)
         set_counts(c, stop_count);
-    else if (!c->run->immediate_exit)
+    else if (!m->by_exits && !c->run->immediate_exit)
         plain_arm(m, c->run, stop_count);
     c->access_pending = false;
-    int error = ioctl(c->fd, KVM_RUN, 0) < 0 ? -errno : 0;
+    int error = m->by_exits ? exit_clock_run(c) : kvm_run(c);
     m->memory_written = false;
-    m->count = m->exact ? c->chrono->count : plain_count();
+    m->count = m->exact ? c->chrono->count : m->by_exits ? m->count + !error : plain_count();
     lapic_set_cr8(c->lapic, c->run->cr8);
     if (error && error != -EINTR && error != -EAGAIN)
         machine_stop(m, MACHINE_FAILED, "KVM_RUN of vCPU %u fails: %s", c->index, strerror(-error));

@@ -17,6 +17,7 @@ int life_status(struct machine *m) {
     case MACHINE_POWERED_OFF: return m->exit_status;
     case MACHINE_RESET: return EXIT_RESET;
     case MACHINE_TRIPLE_FAULT: machine_log(m, "%s", m->end_reason); return EXIT_TRIPLE_FAULT;
+    case MACHINE_SILENT:
     case MACHINE_QUIT: machine_log(m, "%s", m->end_reason); return EXIT_LEFT;
     case MACHINE_RUNNING:
     case MACHINE_FAILED: break;

@@ -15,6 +15,7 @@
 #include "vmm/machine/config.h"
 #include "vmm/machine/cpu.h"
 #include "vmm/machine/disk.h"
+#include "vmm/machine/exit_clock.h"
 #include "vmm/machine/guest.h"
 #include "vmm/machine/ide.h"
 #include "vmm/machine/ioapic.h"
@@ -133,14 +134,24 @@ static int open_kvm(struct machine *m) {
     return 0;
 }
 
-// With our extension and an exact clock the guest is stopped at counts; otherwise time is the host's.
-static void choose_clock(struct machine *m) {
+// With our extension and an exact clock the guest is stopped at counts; otherwise time is the host's, or, where a run
+// is to be repeated, passes by exits. 0, or -errno after a message.
+static int choose_clock(struct machine *m) {
+    const struct config *c = m->config;
     struct chrono_clock clock;
     if (ioctl(m->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_CHRONO) != CHRONO_VERSION ||
-        ioctl(m->kvm_fd, CHRONO_GET_CLOCK, &clock) < 0 || clock.kind == CHRONO_CLOCK_NONE)
-        return;
-    m->exact = true;
-    m->hz = clock.tick_hz;
+        ioctl(m->kvm_fd, CHRONO_GET_CLOCK, &clock) < 0) {
+        if (c->clock_none)
+            machine_log(m, "clock none needs Chronovisor's /dev/kvm");
+        return c->clock_none ? -ENOTSUP : 0;
+    }
+    m->exact = clock.kind != CHRONO_CLOCK_NONE && !c->clock_none;
+    m->by_exits = !m->exact && (c->clock_none || c->record || c->replay);
+    if (m->exact || m->by_exits)
+        m->hz = clock.tick_hz;
+    if (m->by_exits && !c->clock_none)
+        machine_log(m, "there is no instruction clock here: time passes by exits (clock none)");
+    return 0;
 }
 
 static int create_vcpus(struct machine *m) {
@@ -149,7 +160,9 @@ static int create_vcpus(struct machine *m) {
         if (error)
             return error;
     }
-    if (!m->exact)
+    if (m->by_exits)
+        exit_clock_start(m);
+    else if (!m->exact)
         plain_start(m);
     return 0;
 }
@@ -158,9 +171,9 @@ static int create(struct machine *m) {
     int error = open_kvm(m);
     if (error)
         return error;
-    choose_clock(m);
-    if ((error = recording_set_hz(m)) || (error = memory_create(m, m->config->memory)) ||
-        (error = msr_setup(m)) || (error = create_vcpus(m)))
+    if ((error = choose_clock(m)) || (error = recording_set_hz(m)) ||
+        (error = memory_create(m, m->config->memory)) || (error = msr_setup(m)) ||
+        (error = create_vcpus(m)))
         return error;
     if (m->config->trace && (error = exits_trace(m, m->config->trace))) {
         machine_log(m, "%s: %s", m->config->trace, strerror(-error));

@@ -50,7 +50,8 @@ enum machine_end {
     MACHINE_RESET,
     MACHINE_TRIPLE_FAULT,
     MACHINE_FAILED,
-    MACHINE_QUIT
+    MACHINE_QUIT,
+    MACHINE_SILENT // the guest makes no exits: it was left at a place that is no landmark (exit_clock.h)
 };
 
 struct machine {
@@ -79,6 +80,8 @@ struct machine {
     // Virtual time (vtime.h): V = anchor + count. `exact`: the VMM counts instructions and stops the guest
     // at counts; otherwise the count is the host's TSC.
     bool exact;
+    // `by_exits`: V passes with the guest's exits, and the count is of them (exit_clock.h).
+    bool by_exits;
     uint64_t hz, anchor, count;
     uint64_t next_stop;    // count at which the slice ends
     bool yield;            // the current vCPU gives way to another (run.c)

@@ -5,6 +5,7 @@
 #include "vmm/machine/cpu.h"
 #include "vmm/machine/lapic.h"
 
+#define MSR_TSC          0x10 // ours when time passes by exits
 #define MSR_APIC_BASE    0x1b
 #define MSR_TSC_DEADLINE 0x6e0
 #define MSR_X2APIC       0x800
@@ -24,9 +25,10 @@ int msr_setup(struct machine *m) {
                 {.base = MSR_APIC_BASE, .nmsrs = 1},
                 {.base = MSR_TSC_DEADLINE, .nmsrs = 1},
                 {.base = MSR_X2APIC, .nmsrs = X2APIC_COUNT},
+                {.base = MSR_TSC, .nmsrs = m->by_exits},
             },
     };
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < 4; i++) {
         filter.ranges[i].flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE;
         filter.ranges[i].bitmap = none;
     }
@@ -46,7 +48,9 @@ static void refuse(struct cpu *c, const char *what) {
 void msr_exit_read(struct cpu *c) {
     uint64_t value = 0;
     c->run->msr.error = 0;
-    if (!lapic_read_msr(c->lapic, c->run->msr.index, &value))
+    if (c->run->msr.index == MSR_TSC)
+        value = vtime_now(c->machine);
+    else if (!lapic_read_msr(c->lapic, c->run->msr.index, &value))
         refuse(c, "read");
     c->run->msr.data = value;
 }
@@ -54,7 +58,9 @@ void msr_exit_read(struct cpu *c) {
 void msr_exit_write(struct cpu *c) {
     uint32_t index = c->run->msr.index;
     c->run->msr.error = 0;
-    if (!lapic_write_msr(c->lapic, index, c->run->msr.data))
+    if (index == MSR_TSC)
+        machine_trace(c->machine, "vCPU %u: the TSC keeps its time", c->index);
+    else if (!lapic_write_msr(c->lapic, index, c->run->msr.data))
         refuse(c, "write");
     else if (index == MSR_APIC_BASE) // CPUID follows it
         cpu_set_msr(c, index, lapic_base(c->lapic));

@@ -1,7 +1,7 @@
 #include "vmm/machine/recording.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <mbedtls/sha256.h>
+#include <nettle/sha2.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,23 +40,21 @@ static void line(struct text *t, const char *fmt, ...) {
 // "KIND SIZE SHA256 NAME"; the folder differs from machine to machine. 0 or -errno.
 static int image(struct text *t, const char *kind, const char *path) {
     static uint8_t buf[65536];
-    mbedtls_sha256_context sha;
+    struct sha256_ctx sha;
     uint8_t digest[32];
     uint64_t size = 0;
     ssize_t n;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    mbedtls_sha256_init(&sha);
-    mbedtls_sha256_starts_ret(&sha, 0);
+    sha256_init(&sha);
     while ((n = read(fd, buf, sizeof(buf))) > 0) {
-        mbedtls_sha256_update_ret(&sha, buf, (size_t)n);
+        sha256_update(&sha, (size_t)n, buf);
         size += (uint64_t)n;
     }
     int error = n < 0 ? -errno : 0;
     close(fd);
-    mbedtls_sha256_finish_ret(&sha, digest);
-    mbedtls_sha256_free(&sha);
+    sha256_digest(&sha, sizeof(digest), digest);
     const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
     line(t, "%s %llu ", kind, (unsigned long long)size);
     for (unsigned i = 0; i < sizeof(digest); i++)
@@ -77,14 +75,18 @@ static int describe_images(struct text *t, const struct config *c, const char **
     return error;
 }
 
+static const char *clock_words(const struct machine *m, unsigned kind) {
+    if (m->by_exits)
+        return "tick exit\nclock none";
+    return kind == CHRONO_CLOCK_TSC ? "tick instruction\nclock tsc" : "tick branch\nclock pmc";
+}
+
 // What the run starts from, a line for each thing that must be the same for a replay. 0 or -errno.
 static int describe(struct machine *m, struct text *t) {
     const struct config *c = m->config;
     struct chrono_clock clock = {0};
     ioctl(m->kvm_fd, CHRONO_GET_CLOCK, &clock);
-    line(t, "tick %s\nclock %s\nfingerprint",
-         clock.kind == CHRONO_CLOCK_TSC ? "instruction" : "branch",
-         clock.kind == CHRONO_CLOCK_TSC ? "tsc" : "pmc");
+    line(t, "%s\nfingerprint", clock_words(m, clock.kind));
     for (unsigned i = 0; i < 4; i++)
         line(t, " %016llx", (unsigned long long)clock.fingerprint[i]);
     line(t, "\nexceptions %08x\ncpuid %016llx\n", clock.exceptions,
@@ -182,12 +184,14 @@ static int check_disks(struct machine *m) {
 struct inputs *recording_open(struct machine *m) {
     const struct config *c = m->config;
     figures_start(m);
-    if (!c->record && !c->replay)
-        return inputs_pass_through(m->hz);
-    if (!m->exact) {
-        machine_log(
-            m,
-            "recording and replaying need an exact instruction clock, which this machine does not have");
+    if (!c->record && !c->replay) {
+        struct inputs *live = inputs_pass_through(m->hz);
+        if (live && m->by_exits)
+            inputs_follow_exits(live);
+        return live;
+    }
+    if (!m->exact && !m->by_exits) {
+        machine_log(m, "recording and replaying need Chronovisor's /dev/kvm");
         return NULL;
     }
     if (!c->replay && check_disks(m)) // a replay keeps what the guest writes in memory
@@ -197,6 +201,8 @@ struct inputs *recording_open(struct machine *m) {
     struct inputs *in = describe(m, &t) ? NULL : open_log(m, description);
     if (!in)
         return NULL;
+    if (m->by_exits)
+        inputs_follow_exits(in);
     const struct inputs_target target = {m, check, sums, name_state, name_memory, stop};
     inputs_set_target(in, &target);
     m->sums = sums_create(m, inputs_sum_unit(in));
@@ -219,15 +225,14 @@ static void tell_exits(struct machine *m) {
 }
 
 static void tell_end(struct machine *m, bool failed) {
-    const char *log = m->config->replay;
+    const char *log = m->config->replay, *ticks = m->by_exits ? "exits" : "instructions";
     uint64_t accessed = inputs_accessed_only(m->inputs);
     if (inputs_replaying(m->inputs) && failed)
         tell_exits(m);
-    else if (inputs_replaying(m->inputs))
-        machine_log(m, "replayed %llu instructions, all checks equal",
-                    (unsigned long long)m->count);
+    else if (inputs_replaying(m->inputs) && !m->debug) // who travels comes here again and again
+        machine_log(m, "replayed %llu %s, all checks equal", (unsigned long long)m->count, ticks);
     else if (m->config->record && !failed)
-        machine_log(m, "recorded %llu instructions in %s", (unsigned long long)m->count,
+        machine_log(m, "recorded %llu %s in %s", (unsigned long long)m->count, ticks,
                     m->config->record);
     if (accessed)
         machine_log(m, "%s: %llu sums of memory differed in accessed bits only", log,
@@ -238,7 +243,8 @@ int recording_finish(struct machine *m, int status) {
     static const char *const ends[] = {
         [MACHINE_RUNNING] = "running", [MACHINE_POWERED_OFF] = "powered off",
         [MACHINE_RESET] = "reset",     [MACHINE_TRIPLE_FAULT] = "triple fault",
-        [MACHINE_FAILED] = "failed",   [MACHINE_QUIT] = "left"};
+        [MACHINE_FAILED] = "failed",   [MACHINE_QUIT] = "left",
+        [MACHINE_SILENT] = NULL};
     struct landmark at = {.count = m->count, .cpu = m->current->index};
     if (m->current->chrono) {
         at.rip = m->current->chrono->rip;

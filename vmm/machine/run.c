@@ -9,6 +9,7 @@
 #include "replay/inputs.h"
 #include "vmm/machine/cpu.h"
 #include "vmm/machine/debug.h"
+#include "vmm/machine/exit_clock.h"
 #include "vmm/machine/lapic.h"
 #include "vmm/machine/output.h"
 
@@ -105,7 +106,7 @@ static void idle(struct machine *m) {
     int error = 0;
     output_flush_all();
     uint64_t anchor = inputs_idle(m->inputs, &at, m->anchor, vtime_next_deadline(m), m->hz, &error);
-    if (m->exact)
+    if (m->exact || m->by_exits)
         m->anchor = anchor;
     else
         m->count = plain_count();
@@ -221,11 +222,14 @@ static void exit_nothing(struct cpu *c) {}
 
 static void exit_instruction(struct cpu *c) {
     c->access_pending = true;
-    if (c->chrono->insn == CHRONO_INSN_PAUSE)
+    uint32_t insn = c->chrono->insn;
+    if (insn == CHRONO_INSN_PAUSE)
         c->machine->yield = true;
+    else if (insn == CHRONO_INSN_RDTSC || insn == CHRONO_INSN_RDTSCP)
+        c->chrono->value = vtime_now(c->machine);
     else
         machine_stop(c->machine, MACHINE_FAILED, "vCPU %u: instruction %u was not to be trapped",
-                     c->index, c->chrono->insn);
+                     c->index, insn);
 }
 
 static void exit_failed_entry(struct cpu *c) {
@@ -290,12 +294,18 @@ static void handle_exit(struct cpu *c) {
 
 // ---- the loop ----------------------------------------------------------------------------------
 static void run_cpu(struct cpu *c) {
+    struct machine *m = c->machine;
     deliver_interrupts(c);
-    if (stop_is_due(c->machine) || c->machine->end != MACHINE_RUNNING)
+    if (stop_is_due(m) || m->end != MACHINE_RUNNING)
         return; // completing an access took us there
-    if (cpu_enter(c, stop_count(c->machine)) == 0)
+    if (cpu_enter(c, stop_count(m)) == 0) {
+        if (m->by_exits) {
+            struct landmark at = landmark(m);
+            exit_clock_follow(m, &at);
+        }
         handle_exit(c);
-    if (!c->machine->exact)
+    }
+    if (!m->exact)
         c->run->immediate_exit = 0; // set by the signal that ended the run
 }
 
