@@ -17,7 +17,7 @@ $(BUILD)/machine/%.o: %.c | $(BUILD)/gen/dsdt.hex
 
 $(BUILD)/vmx: $(MACHINE_OBJECTS)
 	$(SAY) WORLD $@
-	$(Q)$(CC) $(MACHINE_CFLAGS) $^ -lzstd -lmbedcrypto -o $@
+	$(Q)$(CC) $(MACHINE_CFLAGS) $^ -lzstd -lnettle -o $@
 
 # Tests that link the machine itself.
 MACHINE_TESTS := $(patsubst tests/machine/%.c,$(BUILD)/machine-tests/%,$(wildcard tests/machine/*.c))
@@ -26,7 +26,7 @@ machine-tests: $(MACHINE_TESTS)
 $(MACHINE_TESTS): $(BUILD)/machine-tests/%: tests/machine/%.c $(MACHINE_OBJECTS)
 	$(SAY) WORLD $@
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(MACHINE_CFLAGS) $< $(filter-out %/main.o %/front.o,$(MACHINE_OBJECTS)) -lzstd -lmbedcrypto -o $@
+	$(Q)$(CC) $(MACHINE_CFLAGS) $< $(filter-out %/main.o %/front.o,$(MACHINE_OBJECTS)) -lzstd -lnettle -o $@
 
 # Part of the image when the hypervisor is part of VMkernel.
 MACHINE_BINARY := $(if $(filter vmm,$(PARTS)),$(BUILD)/vmx $(BUILD)/chrono-log)
