@@ -89,13 +89,20 @@ static uint64_t ticks_allowed(const struct vcpu *v) {
     uint64_t ticks = clock_ns_to_tsc(LONGEST_PASSAGE_NS);
     if (steps_by_tick(v))
         return 1;
-    if (v->chrono->control & CHRONO_STOP_AT)
-        ticks = MIN(ticks, v->chrono->stop_count - v->count);
+    if (v->chrono->control & CHRONO_STOP_AT) // (in a shadow the count may be reached)
+        ticks = v->chrono->stop_count > v->count ? MIN(ticks, v->chrono->stop_count - v->count) : 1;
     return ticks;
 }
 
 static bool stop_count_reached(const struct vcpu *v) {
     return (v->chrono->control & CHRONO_STOP_AT) && v->count >= v->chrono->stop_count;
+}
+
+// After STI or MOV SS a count does not end the passage: the timer waits for one more instruction, and so do exits
+// that only the host or a debugger causes, or the stop would be elsewhere than without them.
+static bool shadowed(struct vcpu *v) {
+    vcpu_sync(v, PART_BLOCKING);
+    return v->interruptibility & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS);
 }
 
 // KVM_RUN begins: does anything differ from what settle() last prepared for?
@@ -132,7 +139,7 @@ static int settle(struct vcpu *v) {
         r = vcpu_step_done(v); // the VMM did the one instruction
     if (r != GO_ON)
         return r;
-    if (stop_count_reached(v))
+    if (stop_count_reached(v) && !shadowed(v))
         return stop(v, KVM_EXIT_CHRONO_STOP);
     if (v->event.triple_fault) {
         v->event.triple_fault = false;

@@ -113,22 +113,12 @@ static void walk(uint64_t first) {
 }
 
 static uint64_t length; // of the recording
-
-static void measure(void) {
-    uint64_t begin = __rdtsc();
-    finish("a replay without a debugger's work");
-    printf("it takes %llu host ticks\n", __rdtsc() - begin);
-    trail[0].count = here().count;
-}
-
-static void walk_last(void) {
-    walk(length > STEPS + 2000 ? length - STEPS - 2000 : 0);
-}
+static uint64_t walk_from;
 
 static void stop_often(void) {
     struct breakpoint list[BREAKPOINTS];
     unsigned hits = 0, wrong = 0;
-    walk_last();
+    walk(walk_from);
     for (unsigned i = 0; i < BREAKPOINTS; i++)
         list[i] = (struct breakpoint){.kind = i % 10 ? BREAK_SOFTWARE : BREAK_HARDWARE,
                                       .address = trail[STEPS - i * 7].rip,
@@ -144,8 +134,10 @@ static void stop_often(void) {
     check(hits > 0 && !wrong, "100 breakpoints",
           "%u hits, %u at another place, %llu host ticks each", hits, wrong,
           (__rdtsc() - begin) / (hits + 1));
-    if (r.end == RAN_TO_BREAKPOINT)
-        r = run(RUN_COLLECT, NEVER, list, BREAKPOINTS);
+    if (r.end == RAN_TO_BREAKPOINT) // on, without stopping; not with all of them in a long run
+        r = run(RUN_COLLECT, r.position.count + 10 * STEPS, list, BREAKPOINTS);
+    if (r.end == RAN_TO_PLACE)
+        r = run(0, NEVER, NULL, 0);
     check_end(r, "the same end after steps and breakpoints");
 }
 
@@ -165,6 +157,21 @@ static void go_there(void) {
     check(!wrong, "counts lead to the same places", "%u differ; %u in a REP instruction", wrong,
           repeats);
     finish("the same end after places");
+}
+
+static void measure(void) {
+    uint64_t begin = __rdtsc();
+    finish("a replay without a debugger's work");
+    printf("it takes %llu host ticks\n", __rdtsc() - begin);
+    trail[0].count = here().count;
+}
+
+static void test_places(void) {
+    in_a_copy(measure);
+    length = trail[0].count;
+    walk_from = length / 2;
+    if (in_a_copy(stop_often))
+        in_a_copy(go_there);
 }
 
 // ---- watchpoints -------------------------------------------------------------------------------------
@@ -277,10 +284,7 @@ static void step_the_last(void) {
 }
 
 static void test_replay(void) {
-    in_a_copy(measure);
-    length = trail[0].count;
-    if (in_a_copy(stop_often))
-        in_a_copy(go_there);
+    test_places();
     test_watches();
     in_a_copy(call_function);
     in_a_copy(step_the_last);
@@ -362,7 +366,10 @@ static void test_interrupt(void) {
 static const struct {
     const char *name;
     void (*test)(void);
-} tests[] = {{"replay", test_replay}, {"live", test_live}, {"interrupt", test_interrupt}};
+} tests[] = {{"replay", test_replay},
+             {"places", test_places},
+             {"live", test_live},
+             {"interrupt", test_interrupt}};
 
 static void *shared(size_t size) {
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

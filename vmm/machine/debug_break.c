@@ -318,7 +318,8 @@ static void take_list(struct debug *d, const struct breakpoint *list, unsigned n
         if (p)
             p->which = i;
     }
-    memcpy(d->list, list, n * sizeof(*list));
+    for (unsigned i = 0; i < n; i++)
+        d->list[i] = list[i];
     d->list_count = n;
 }
 
