@@ -43,4 +43,10 @@ def show(stage, figures):
 
 
 def write(path, figures):
-    path.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
+    """What was measured now replaces what an earlier run measured; a single scene leaves the others' figures."""
+    try:
+        known = json.loads(path.read_text())
+    except (OSError, ValueError):
+        known = {}
+    seconds = known.get("seconds", {}) | figures["seconds"]
+    path.write_text(json.dumps(known | figures | {"seconds": seconds}, indent=1, sort_keys=True) + "\n")
