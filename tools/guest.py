@@ -94,6 +94,8 @@ class Guest:
                 guest.append = value
             elif key in ("acpi", "pci", "reboot") and value in ("0", "no"):
                 guest.options.append(f"-no-{key}")
+            elif key == "clock" and value == "none":
+                guest.options += ["-clock", "none"]
             elif key == "console" and value == "yes":
                 guest.options += ["-console", "null"]
         if not guest.images:

@@ -88,6 +88,10 @@ class Descriptions(unittest.TestCase):
         guest = Guest.from_description(f"memory 4194304\nkernel a b 5 {'c' * 64}\n")
         self.assertEqual((guest.images[0].name, guest.images[0].size), ("a b", 5))
 
+    def test_without_a_clock(self):
+        guest = Guest.from_description("tick exit\nclock none\n" + DESCRIPTION.partition("\n")[2])
+        self.assertIn("-clock none", guest.command())
+
     def test_not_understood(self):
         for text in ("kernel x\n", "cpus 1\n"):
             with self.assertRaises(EmuError):
