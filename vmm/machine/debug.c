@@ -198,5 +198,7 @@ void debug_finish(struct machine *m) {
         return;
     machine_stop(m, MACHINE_QUIT, "left by the debugger");
     d->finished = true;
-    *d->status = recording_finish(m, life_status(m));
+    int status = recording_finish(m, life_status(m));
+    d->differs = d->kind == TARGET_REPLAYING && status == EXIT_DIFFERS;
+    *d->status = status;
 }

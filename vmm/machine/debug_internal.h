@@ -46,8 +46,9 @@ struct placed {
 struct debug {
     struct machine *machine;
     enum target_kind kind;
-    int *status;
+    int *status;   // vmx's, shared by all machine processes
     bool finished; // status is written, a recording closed
+    bool differs;  // the replay's end is not the recording's
     struct placed placed[PLACED_MAX];
     unsigned placed_count; // used ones are below
     struct debug_register {

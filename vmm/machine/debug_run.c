@@ -371,9 +371,7 @@ static void tell_end(struct debug *d) {
     struct machine *m = d->machine;
     struct run_result *r = d->result;
     debug_finish(m);
-    bool differs = m->end == MACHINE_FAILED ||
-                   (d->kind == TARGET_REPLAYING && *d->status == EXIT_DIFFERS);
-    r->end = differs ? RAN_INTO_DIFFERENCE : RAN_TO_END;
+    r->end = m->end == MACHINE_FAILED || d->differs ? RAN_INTO_DIFFERENCE : RAN_TO_END;
     snprintf(r->text, sizeof(r->text), "%s",
              m->end == MACHINE_POWERED_OFF ? "the guest has switched itself off" : m->end_reason);
 }
