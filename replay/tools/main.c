@@ -15,7 +15,8 @@ static const struct command {
     {"diff", "LOG LOG", "the first difference of two recordings", command_diff},
     {"graph", "LOG [TRACE]", "for Graphviz: events and exits over time, and their flow",
      command_graph},
-    {"control", "LOG OUTPUT", "the same log without its events: its replay must fail",
+    {"control", "LOG OUTPUT [RECORD]",
+     "the same log without its events (or that record): its replay must fail",
      command_control},
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

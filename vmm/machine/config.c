@@ -227,6 +227,8 @@ static const struct key keys[] = {
     {"until", until, 0, "COUNT|event:N", "a replay stops there and shows registers"},
     {"go-live", yes_no, FIELD(go_live), NULL,
      "and goes on from there, with -record into a new log"},
+    {"inject", text, FIELD(inject), "V:KIND:PLACE:BIT",
+     "for tests: turn over a bit of register, memory or device of a replay"},
     {"stats", text, FIELD(stats), "FILE", "write figures of the run there"},
     {"acpi", yes_no, FIELD(acpi), NULL, "give the guest ACPI tables (yes)"},
     {"pci", yes_no, FIELD(pci), NULL, "have a PCI bus (yes)"},
@@ -363,6 +365,7 @@ void config_free(struct config *c) {
     free(c->record);
     free(c->replay);
     free(c->stats);
+    free(c->inject);
     free(c->gdb);
     free(c->gdb_arch);
     free(c->trace);
@@ -395,6 +398,10 @@ int config_check(const struct config *c, char *error, size_t size) {
     }
     if (c->until_given && !c->replay) {
         snprintf(error, size, "until: only a replay can stop at a place (replay = FILE)");
+        return -EINVAL;
+    }
+    if (c->inject && !c->replay) {
+        snprintf(error, size, "inject: only in a replay, whose comparison it tests");
         return -EINVAL;
     }
     if ((c->go_live || (c->record && c->replay)) && !c->until_given) {

@@ -46,6 +46,7 @@ struct config {
     uint64_t until;                // count, or number of an event, at which a replay stops
     bool until_given, until_event; // whether, and which of the two
     bool go_live;                  // from there on as a live VM
+    char *inject;                  // a fault on purpose (inject.h); NULL: none
     char *stats;                   // file for the figures of the run; NULL: none
     bool acpi;                     // give the guest ACPI tables
     bool pci;                      // have a PCI bus and what is on it

@@ -18,6 +18,7 @@
 #include "vmm/machine/exit_clock.h"
 #include "vmm/machine/guest.h"
 #include "vmm/machine/ide.h"
+#include "vmm/machine/inject.h"
 #include "vmm/machine/ioapic.h"
 #include "vmm/machine/lapic.h"
 #include "vmm/machine/output.h"
@@ -184,7 +185,8 @@ static int create(struct machine *m) {
     if (!m->guest || !m->inputs)
         return -EINVAL;
     create_devices(m);
-    return m->end == MACHINE_RUNNING ? 0 : -EINVAL;
+    error = inject_create(m);
+    return m->end == MACHINE_RUNNING ? error : -EINVAL;
 }
 
 struct machine *machine_create(const struct config *config) {

@@ -89,10 +89,9 @@ static int describe(struct machine *m, struct text *t) {
     line(t, "%s\nfingerprint", clock_words(m, clock.kind));
     for (unsigned i = 0; i < 4; i++)
         line(t, " %016llx", (unsigned long long)clock.fingerprint[i]);
-    line(t, "\nexceptions %08x\ncpuid %016llx\n", clock.exceptions,
-         (unsigned long long)m->cpuid_sum);
-    line(t, "memory %llu\ncpus %u\nacpi %d\npci %d\nreboot %d\nappend %s\n",
-         (unsigned long long)m->ram_size, m->cpu_count, c->acpi, c->pci, c->reboot,
+    line(t, "\nexceptions %08x\nmemory %llu\ncpus %u\ncpuid %016llx\n", clock.exceptions,
+         (unsigned long long)m->ram_size, m->cpu_count, (unsigned long long)m->cpuid_sum);
+    line(t, "acpi %d\npci %d\nreboot %d\nappend %s\n", c->acpi, c->pci, c->reboot,
          c->append ? c->append : "");
     line(t, "console %s\n", c->console ? "yes" : "no");
     const char *what = "";

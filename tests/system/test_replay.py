@@ -1,0 +1,172 @@
+"""Replays that must not agree: every fault is noticed, and told at its true place. And replays that are left."""
+import re
+
+from guests import own_lines, recorded, replayed
+from harness import Boot, Failure, machine_test
+from test_guest import own_guests
+
+AREA = "Record and replay"
+GUEST = "-mem 64 /guests/queue.elf"
+INTERVAL = 500_000                  # ticks between two sums of memory
+RECORD = re.compile(r"^ *(\d+)  V (\d+) +(\w+)", re.MULTILINE)
+EVENTS = ("anchor", "input", "switch", "wake")
+
+
+def events_of(m, log):
+    """[(number, V, kind)] of the records that have a place in the run."""
+    return [(int(n), int(v), kind) for n, v, kind in RECORD.findall(m.check(f"chrono-log dump {log}"))
+            if kind != "result"]
+
+
+def refusal(m, log, options=""):
+    """What vmx says about a replay that must not succeed."""
+    output, status = m.sh(f"vmx -replay {log} {options} {GUEST} 2>&1 > /dev/null < /dev/null")
+    if status not in (124, 125) or "all checks equal" in output:
+        raise Failure(f"a replay with a fault ({log} {options}): status {status}:\n{output}")
+    return output
+
+
+def expect(report, *parts):
+    for part in parts:
+        if not re.search(part, report):
+            raise Failure(f"no {part!r} in the report:\n{report}")
+
+
+def place_after(events, v):
+    """The first record that is compared at or after V."""
+    return next(number for number, at, _ in events if at >= v)
+
+
+# ---- faults ----------------------------------------------------------------------------------------
+
+REGISTERS = ["r15:0", "r14:63", "rbx:31", "r12:5", "r13:8", "rbp:2", "rip:1", "rax:17"]
+FIELDS = ["uart1.lcr:0", "uart0.scratch:7", "rtc0.cmos:900", "vga0.dac:77", "ports0.post_code:6", "ps20.memory:40",
+          "lapic0.esr:5", "acpi-pm0.enable:1"]
+PAGES = [0x3000000, 0x3001fff, 0x31ffff8, 0x3200000, 0x2abcdef, 0x3ffffff, 0x1000000, 0x2fff000]
+
+
+def registers_at_the_next_landmark(m, log, events):
+    places = [event for event in events if event[1] > 20_000][:: max(1, len(events) // len(REGISTERS))]
+    for register, (number, v, _) in zip(REGISTERS, places):
+        expect(refusal(m, log, f"-inject {v - 3}:register:{register}"),
+               rf"at event {place_after(events, v - 3)} ", "register", "the last exits")
+
+
+def fields_at_the_next_event(m, log, events, fields):
+    places = [event for event in events if event[1] > 20_000][:: max(1, len(events) // len(fields))]
+    for field, (number, v, _) in zip(fields, places):
+        device, name = field.rsplit(":", 1)[0].split(".", 1)
+        expect(refusal(m, log, f"-inject {v - 100}:device:{field}"),
+               rf"at event {place_after(events, v - 100)} ", rf"device {device}, field {name} ")
+
+
+def bytes_at_the_next_sum(m, log, events):
+    sums = [event for event in events if event[2] == "memory"]
+    for index, address in enumerate(PAGES):
+        number, v, _ = sums[index % len(sums)]
+        expect(refusal(m, log, f"-inject {v - 1000}:memory:{address:#x}:{index}"), rf"at event {number} ",
+               rf"memory: the page at guest-physical {address & ~0xfff:#x} ")
+
+
+def events_that_are_dropped(m, log, events):
+    numbers = [number for number, _, kind in events if kind in EVENTS]
+    for number in numbers[:: max(1, len(numbers) // 6)][:6]:
+        m.check(f"chrono-log control {log} /tmp/dropped {number}", re.compile("1 records left out"))
+        expect(refusal(m, "/tmp/dropped"), rf"at event {number} ")
+
+
+def bits_of_the_log(m, log):
+    size = int(m.check(f"stat -c %s {log}"))
+    text = int(m.check(f"od -An -tu4 -j12 -N4 {log}"))
+    body = 64 + text
+    faults = [(9, "version"), (40, "header"), (64 + text // 2, "header"), (body + 1, f"chunk 0 .* at {body:#x}"),
+              (body + 20, f"chunk 0 .* at {body:#x}"), (body + 40 + (size - body) // 2, f"chunk 0 .* at {body:#x}"),
+              (size - 1, f"chunk 0 .* at {body:#x}")]
+    for offset, place in faults:
+        m.check(f"cp {log} /tmp/flipped; b=$(od -An -tu1 -j{offset} -N1 {log}); printf \"\\\\$(printf %03o $((b ^ 4)))\" | "
+                f"dd of=/tmp/flipped bs=1 seek={offset} conv=notrunc 2> /dev/null; ! cmp -s {log} /tmp/flipped")
+        expect(refusal(m, "/tmp/flipped"), place)
+    m.check(f"dd if={log} of=/tmp/flipped bs=1 count={size - 5} 2> /dev/null")
+    expect(refusal(m, "/tmp/flipped"), rf"cut off at {body:#x}", "usable")
+
+
+@machine_test(cost=60)
+def faults_are_found(lab):
+    """38 faults, one at a time: registers, device fields, bytes of memory, events left out, bits of the log."""
+    with lab.boot(Boot(extra=str(own_guests(lab)))) as m:
+        recorded(m, f"-chaos 7 -sum-interval {INTERVAL} {GUEST} < /dev/null", "/tmp/log", status=None)
+        replayed(m, f"-verify-sums {GUEST}", "/tmp/log")
+        events = events_of(m, "/tmp/log")
+        registers_at_the_next_landmark(m, "/tmp/log", events)
+        fields_at_the_next_event(m, "/tmp/log", events, FIELDS)
+        bytes_at_the_next_sum(m, "/tmp/log", events)
+        events_that_are_dropped(m, "/tmp/log", events)
+        bits_of_the_log(m, "/tmp/log")
+
+
+# ---- what a replay needs --------------------------------------------------------------------------------
+
+@machine_test(cost=15)
+def overlays(lab):
+    """A recording writes to a new overlay alone, and its replay to nothing."""
+    guest = "-mem 64 /guests/exits.elf"
+    with lab.boot(Boot(extra=str(own_guests(lab)))) as m:
+        m.check("dd if=/dev/zero of=/tmp/disk bs=1024 count=64 2> /dev/null; cp /tmp/disk /tmp/before; echo x > /tmp/old")
+        for disk, sentence in (("/tmp/disk", "may not write to its disk images"),
+                               ("/tmp/disk,overlay=/tmp/old", "the overlay must be a new or empty file")):
+            output, status = m.sh(f"vmx -record /tmp/log -disk {disk} {guest} 2>&1 > /dev/null")
+            if status != 125 or sentence not in output:
+                raise Failure(f"a recording with -disk {disk}: status {status}: {output}")
+        disk = "-disk /tmp/disk,overlay=/tmp/new"
+        recorded(m, f"{disk} {guest} < /dev/null", "/tmp/log", status=None)
+        m.check("rm /tmp/new")
+        replayed(m, f"{disk} {guest}", "/tmp/log")
+        m.check("! test -e /tmp/new && cmp /tmp/disk /tmp/before")
+
+
+@machine_test(cost=15)
+def other_machines_are_refused(lab):
+    """The first difference is named, whatever it is."""
+    with lab.boot(Boot(extra=str(own_guests(lab)))) as m:
+        m.check("cp /guests/exits.elf /tmp/renamed.elf; cp /guests/exits.elf /tmp/other.elf; echo >> /tmp/other.elf; "
+                "cp /guests/exits.elf /tmp/exits.elf; "
+                "dd if=/dev/zero of=/tmp/disk bs=1024 count=64 2> /dev/null")
+        recorded(m, "-mem 64 /guests/exits.elf < /dev/null", "/tmp/log", status=None)
+        replayed(m, "-mem 64 /tmp/exits.elf", "/tmp/log")
+        for options, first in (("-mem 32 /guests/exits.elf", "memory"), ("-mem 64 -cpus 2 /guests/exits.elf", "cpus"),
+                               ("-mem 64 -append x /guests/exits.elf", "append"),
+                               ("-mem 64 -no-acpi /guests/exits.elf", "acpi"),
+                               ("-mem 64 -no-reboot /guests/exits.elf", "reboot"),
+                               ("-mem 64 -disk /tmp/disk,ro /guests/exits.elf", "disk0"),
+                               ("-mem 64 /tmp/other.elf", "kernel"), ("-mem 64 /tmp/renamed.elf", "kernel")):
+            output, status = m.sh(f"vmx -replay /tmp/log {options} 2>&1 > /dev/null")
+            if status != 125 or not re.search(rf'(recorded|has) "{first}', output):
+                raise Failure(f"a replay with {options}: status {status}: {output}")
+
+
+# ---- replays that are left ------------------------------------------------------------------------------
+
+@machine_test(cost=20)
+def left_on_the_way(lab):
+    """A replay stops at a place, goes on as a new recording, or is cut off there."""
+    with lab.boot(Boot(extra=str(own_guests(lab)))) as m:
+        first = recorded(m, f"-chaos 7 {GUEST} < /dev/null", "/tmp/log", status=None)
+        number, v, _ = [event for event in events_of(m, "/tmp/log") if event[2] in EVENTS][5]
+        output = m.check(f"vmx -replay /tmp/log -until event:{number} {GUEST} 2>&1", re.compile("stopped at count"))
+        if f"V {v}, event {number}," not in output or "rax" not in output:
+            raise Failure(f"-until event:{number} did not stop at V {v}:\n{output}")
+        m.check(f"vmx -replay /tmp/log -until 500000 {GUEST} 2>&1", re.compile("stopped at count 500000,"))
+        # Recorded on from there: the new log needs nothing of the old one.
+        m.sh(f"vmx -replay /tmp/log -until 500000 -go-live -record /tmp/on {GUEST} > /tmp/on.text 2> /tmp/on.messages")
+        m.check("cat /tmp/on.messages", re.compile(r"recorded \d+ instructions in /tmp/on"))
+        again = replayed(m, GUEST, "/tmp/on")
+        if own_lines(again) != own_lines(m.check("cat /tmp/on.text")):
+            raise Failure("what was recorded after go-live replays otherwise")
+        # Cut off: the same run up to the place, and there its end.
+        m.check(f"vmx -replay /tmp/log -until 500000 -record /tmp/cut {GUEST} 2>&1", re.compile("recorded 500000 inst"))
+        part = replayed(m, GUEST, "/tmp/cut")
+        if not first.startswith(part):
+            raise Failure(f"the cut log wrote something else:\n{part}\n----\n{first}")
+        output, status = m.sh(f"vmx -replay /tmp/log -until event:999999 {GUEST} 2>&1")
+        if status != 125 or "the log has no event 999999" not in output:
+            raise Failure(f"an event that is not there: status {status}: {output}")
