@@ -73,6 +73,19 @@ class Tags(unittest.TestCase):
             self.assertEqual(run("tools/tag", "none", file.name), "")
 
 
+class LintImports(unittest.TestCase):
+    def test_a_clock_is_refused_by_file_and_name(self):
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder) / "vmm/machine/new.o"
+            place.parent.mkdir(parents=True)
+            code = "#include <time.h>\n#include <stdlib.h>\nlong f(void) { free(0); return time(0); }\n"
+            subprocess.run(["gcc", "-O2", "-x", "c", "-c", "-", "-o", place], input=code, text=True, check=True)
+            done = subprocess.run([TOP / "tools/lint", "imports", place], stdout=subprocess.PIPE, text=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("vmm/machine/new.c uses time: allowed nowhere", done.stdout)
+        self.assertNotIn("free", done.stdout)
+
+
 class Emulators(unittest.TestCase):
     def test_console_text_is_clean(self):
         self.assertEqual(clean(b"\x1b[1;31mred\x1b[0m\r\n\x1b[6n/ # "), "red\n/ # ")

@@ -3,7 +3,7 @@
 ALL_C := $(shell find kernel vmm user tests replay cim dcui labs -name '*.[ch]' 2>/dev/null | sort)
 KERNEL_C := $(filter %.c,$(KERNEL_SOURCES))
 KERNEL_HEADERS := $(sort $(shell find $(PARTS) -path vmm/machine -prune -o -name '*.h' -print 2>/dev/null))
-LINTS := warnings format layers size headers tidy cppcheck
+LINTS := warnings format layers imports size headers tidy cppcheck
 
 .PHONY: $(addprefix lint-,$(LINTS))
 
@@ -30,6 +30,10 @@ lint-layers:
 	$(SAY) LINT "who may include what"
 	$(Q)tools/calls --check
 	$(Q)tools/lint layers $(ALL_C)
+
+lint-imports: $(MACHINE_OBJECTS)
+	$(SAY) LINT "what the machine may call"
+	$(Q)tools/lint imports $(MACHINE_OBJECTS)
 
 lint-size:
 	$(SAY) LINT "sizes"
