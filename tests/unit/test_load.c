@@ -36,7 +36,9 @@ static int teardown(void **state) {
 }
 
 static int load(const void *data, size_t n) {
-    struct load_request r = {.kernel = {"kernel", data, n}, .command_line = "a b"};
+    struct load_request r = {.kernel = {"kernel", data, n},
+                             .command_line = "a b",
+                             .seed = "thirty-two bytes of randomness."};
     return load_guest(&machine, &r, &cpu, error);
 }
 
@@ -207,6 +209,12 @@ static void linux_header(void **state) {
     assert_int_equal(cpu.rsi, LOAD_BOOT_INFO);
     assert_string_equal((char *)machine.ram + LOAD_COMMAND_LINE, "a b");
     assert_memory_equal(machine.ram + 0x100000, k + 3 * 512, sizeof(k) - 3 * 512);
+    assert_int_equal(word(LOAD_BOOT_INFO + 0x250), LOAD_SETUP_DATA);
+    assert_int_equal(word(LOAD_SETUP_DATA), 0);     // struct setup_data: no next one,
+    assert_int_equal(word(LOAD_SETUP_DATA + 8), 9); // SETUP_RNG_SEED,
+    assert_int_equal(word(LOAD_SETUP_DATA + 12), 32);
+    assert_string_equal((char *)machine.ram + LOAD_SETUP_DATA + 16,
+                        "thirty-two bytes of randomness.");
     k[0x206] = 9;
     assert_int_equal(load(k, sizeof(k)), -22);
     assert_non_null(strstr(error, "boot protocol 2.09"));

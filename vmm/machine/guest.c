@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "replay/inputs.h"
 #include "vmm/machine/config.h"
 #include "vmm/machine/cpu.h"
 #include "vmm/machine/firmware/firmware.h"
@@ -135,6 +136,8 @@ int guest_start(struct machine *m, struct guest *g) {
     struct boot_cpu boot = {0};
     char error[256];
     firmware_write(m);
+    if (linux_recognise(&g->request.kernel))
+        inputs_random(m->inputs, g->request.seed, sizeof(g->request.seed));
     int r = load_guest(m, &g->request, &boot, error);
     if (r) {
         machine_log(m, "%s: %s", g->request.kernel.name, error);

@@ -84,6 +84,19 @@ static int place_command_line(struct machine *m, const struct load_request *r,
     return load_copy(m, "the command line", LOAD_COMMAND_LINE, r->command_line, n + 1, error);
 }
 
+// The virtual CPU has no RDRAND: without a seed the kernel would gather randomness by busy loops. Kernels
+// before 5.20 pass over data of an unknown type.
+static int place_seed(struct machine *m, const struct load_request *r, struct setup_header *h,
+                      char error[256]) {
+    struct {
+        struct setup_data head;
+        uint8_t seed[sizeof(r->seed)];
+    } data = {.head = {.type = SETUP_RNG_SEED, .len = sizeof(r->seed)}};
+    memcpy(data.seed, r->seed, sizeof(data.seed));
+    h->setup_data = LOAD_SETUP_DATA;
+    return load_copy(m, "the random seed", LOAD_SETUP_DATA, &data, sizeof(data), error);
+}
+
 static void fill_memory_map(struct machine *m, struct boot_params *p) {
     struct e820_entry map[E820_MAX];
     p->e820_entries = (uint8_t)e820_build(m, map);
@@ -120,6 +133,7 @@ int linux_load(struct machine *m, const struct load_request *r, struct boot_cpu 
     if ((err = load_copy(m, "the kernel", at, k->data + setup, k->size - setup, error)) ||
         (err = place_initrd(m, r, &p.hdr, at + p.hdr.init_size, error)) ||
         (err = place_command_line(m, r, &p.hdr, error)) ||
+        (err = place_seed(m, r, &p.hdr, error)) ||
         (err = load_copy(m, "boot_params", LOAD_BOOT_INFO, &p, sizeof(p), error)))
         return err;
     bool long_mode = p.hdr.xloadflags & XLF_KERNEL_64;

@@ -19,6 +19,7 @@ struct load_request {
     struct load_image modules[LOAD_MAX_MODULES]; // the first is Linux's initrd
     unsigned module_count;
     const char *command_line; // "" for none
+    uint8_t seed[32];         // of the random numbers of a Linux kernel
 };
 
 // Registers of the boot processor at the first instruction; whatever is not here is as after reset.
@@ -70,6 +71,7 @@ int elf_load(struct machine *m, const struct load_image *k, struct elf_image *ou
 #define LOAD_PAGE_TABLES  0x2000u  // six pages
 #define LOAD_BOOT_INFO    0x10000u // Linux: boot_params; Multiboot: information structure
 #define LOAD_COMMAND_LINE 0x20000u
+#define LOAD_SETUP_DATA   0x30000u // Linux: further setup data
 #define LOAD_STACK_TOP    0x9f000u
 // A flat GDT: 0x10 code (32- or 64-bit), 0x18 data, as Linux's boot protocol wants.
 int load_flat_gdt(struct machine *m, bool long_mode, struct boot_cpu *out, char error[256]);
