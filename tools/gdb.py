@@ -25,6 +25,8 @@ LINE = "/dev/ttyS1"                                    # VMkernel's name for the
 IPS = 20_000_000                                       # fewer make the serial line faster
 # ^C and a detach: on a serial line a client that vanished says neither.
 FAREWELL, ANSWER = b"\x03$D#44", b"$OK#9a"
+# A detach or kill of its own; or it heard that the VM is gone.
+POLITE = rb"\$(D(;\w+)?|k|vKill;\w+)#..\W*$|\$W00#..$"
 
 
 def add_arguments(parser):
@@ -101,7 +103,7 @@ class DebugSession:
         script = f"stty -F {LINE} raw -echo\n{debuggee.command(*debuggee.options(), *more)}"
         self.session = Session(self.disk, script, memory, emu, ips, write=write, **machine)
         try:
-            self.bridge = Bridge(self.session.running.com2, port, FAREWELL, ANSWER)
+            self.bridge = Bridge(self.session.running.com2, port, FAREWELL, ANSWER, POLITE)
             self.session.wait_begin()
         except BaseException:
             self.session.running.stop()
@@ -135,7 +137,7 @@ def gdb_command(port, symbols, commands=(), files=(), batch=False, echo=False):
 
 def transcript(port, symbols, commands, limit=300, show=None):
     """A session of the real gdb as text; `show` gets each line when it is complete."""
-    process = subprocess.Popen(gdb_command(port, symbols, commands, batch=True, echo=True), stdin=subprocess.DEVNULL,
+    process = subprocess.Popen(["stdbuf", "-oL", *gdb_command(port, symbols, commands, batch=True, echo=True)], stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     lines = []
     timer = threading.Timer(limit, process.kill)

@@ -25,7 +25,8 @@ static int open_terminal(struct line *l, const char *path) {
     if (l->door < 0 || tcgetattr(l->door, &t))
         return -1;
     cfmakeraw(&t);
-    return tcsetattr(l->door, TCSANOW, &t);
+    // TCSAFLUSH: what was said before is not meant for us.
+    return tcsetattr(l->door, TCSAFLUSH, &t);
 }
 
 // A socket that nobody serves any more is in the way.

@@ -80,10 +80,11 @@ static const struct layout {
     const char *name; // for gdb's `set architecture`
     const struct description_register *table;
     unsigned count;
+    uint8_t first[4]; // RBP, RSP, RIP
 } layouts[] = {
-    [GDB_ARCH_X86_64] = {"i386:x86-64", x86_64, COUNT(x86_64)},
-    [GDB_ARCH_I386] = {"i386", i386, COUNT(i386)},
-    [GDB_ARCH_I8086] = {"i8086", i386, COUNT(i386)},
+    [GDB_ARCH_X86_64] = {"i386:x86-64", x86_64, COUNT(x86_64), {6, 7, 16, REGISTERS_END}},
+    [GDB_ARCH_I386] = {"i386", i386, COUNT(i386), {5, 4, 8, REGISTERS_END}},
+    [GDB_ARCH_I8086] = {"i8086", i386, COUNT(i386), {5, 4, 8, REGISTERS_END}},
 };
 
 bool gdb_arch_parse(const char *name, enum gdb_arch *arch) {
@@ -99,6 +100,10 @@ bool gdb_arch_parse(const char *name, enum gdb_arch *arch) {
 
 const char *registers_arch_name(enum gdb_arch arch) {
     return layouts[arch].name;
+}
+
+const uint8_t *registers_first(enum gdb_arch arch) {
+    return layouts[arch].first;
 }
 
 unsigned registers_count(enum gdb_arch arch) {

@@ -17,6 +17,10 @@ void registers_get(enum gdb_arch arch, unsigned number, const struct target_regi
                    uint8_t value[REGISTER_BYTES_MAX]);
 void registers_set(enum gdb_arch arch, unsigned number, struct target_registers *r,
                    const uint8_t value[REGISTER_BYTES_MAX]);
+// The registers that gdb looks at first at every stop: frame pointer, stack pointer, program counter. They come
+// along with the news of the stop. A list closed by REGISTERS_END.
+#define REGISTERS_END 0xff
+const uint8_t *registers_first(enum gdb_arch arch);
 // The whole description. Returns its length, less than n.
 size_t registers_description(enum gdb_arch arch, char *xml, size_t n);
 #define REGISTERS_DESCRIPTION_MAX 16384

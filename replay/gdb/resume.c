@@ -28,6 +28,19 @@ static void add_reason(struct debugger *d, const struct run_hit *hit) {
                     watched_address(b, hit->address));
 }
 
+static void add_registers(struct debugger *d, uint32_t cpu) {
+    struct target_registers r;
+    uint8_t value[REGISTER_BYTES_MAX];
+    if (remote_read_registers(timeline_machine(d->timeline), cpu, &r))
+        return;
+    for (const uint8_t *n = registers_first(d->arch); *n != REGISTERS_END; n++) {
+        registers_get(d->arch, *n, &r, value);
+        packet_text(&d->stop, "%02x:", *n);
+        packet_hex(&d->stop, value, registers_size(d->arch, *n));
+        packet_text(&d->stop, ";");
+    }
+}
+
 static unsigned signal_of(struct debugger *d, const struct run_result *r) {
     switch ((enum run_end)r->end) {
     case RAN_INTERRUPTED: return SIGNAL_INT;
@@ -53,6 +66,7 @@ void resume_set_stop(struct debugger *d, const struct run_result *r, uint32_t cp
         add_reason(d, &r->hit);
     else if (r->end == RAN_TO_END && replaying)
         packet_text(&d->stop, "replaylog:%s;", backwards ? "begin" : "end");
+    add_registers(d, cpu);
     d->general_cpu = cpu;
 }
 

@@ -1,4 +1,5 @@
 """A serial line of a machine as a TCP port of this workstation, for one client at a time."""
+import re
 import socket
 import threading
 import time
@@ -9,14 +10,16 @@ class Bridge:
 
     What the machine sends while nobody is connected is kept for the next client, the last of it. A serial
     line does not tell the machine that a client has left: with `farewell` these bytes do, and what the
-    machine sends up to the end of its `answer` to them is nobody's.
+    machine sends up to the end of its `answer` to them is nobody's. A client that has said so itself, or
+    was told to go (`polite`, a regular expression for the last bytes of either), is not spoken for.
     """
-    KEEP = 1 << 20
+    KEEP, LAST = 1 << 20, 64
     ANSWER_SECONDS = 5
 
-    def __init__(self, console, port=0, farewell=b"", answer=b""):
+    def __init__(self, console, port=0, farewell=b"", answer=b"", polite=b"(?!)"):
         self.console = console
-        self.farewell, self.answer = farewell, answer
+        self.farewell, self.answer, self.polite = farewell, answer, re.compile(polite)
+        self._sent, self._received = b"", b""          # the last bytes of the client, of the machine
         self._client, self._kept = None, bytearray()
         self._changed = threading.Condition()
         self._listener = socket.create_server(("127.0.0.1", port))
@@ -31,6 +34,7 @@ class Bridge:
                 self._kept = (self._kept + data)[-self.KEEP:]
                 self._changed.notify_all()
                 return
+        self._received = (self._received + data)[-self.LAST:]
         try:
             client.sendall(data)
         except OSError:
@@ -49,13 +53,16 @@ class Bridge:
             try:
                 client.sendall(kept)
                 while data := client.recv(65536):
+                    self._sent = (self._sent + data)[-self.LAST:]
                     self.console.send(data)
             except Exception:                          # the client or the machine went away
                 pass
             with self._changed:
                 self._client = None
             client.close()
-            if self.farewell:
+            polite = self.polite.search(self._sent) or self.polite.search(self._received)
+            self._sent = self._received = b""
+            if self.farewell and not polite:
                 self._say_farewell()
 
     def _say_farewell(self):

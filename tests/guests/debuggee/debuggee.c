@@ -11,7 +11,7 @@
 enum { DB = 1 };
 extern uint64_t pml4[512];
 
-volatile unsigned rounds, ticks, second_cpu_rounds, traps;
+volatile unsigned rounds, ticks, second_cpu_rounds, traps, result;
 volatile uint64_t counter; // for watchpoints: written in one place only, once a round
 volatile unsigned guarded; // the guest watches it itself
 static char source[64] = "the quick brown fox jumps over the lazy dog", target[64];
@@ -185,7 +185,7 @@ int guest_main(void) {
     start_timer();
     for (rounds = 0; forever || rounds < 50; rounds++) {
         count_up();
-        three_lines(rounds);
+        result = three_lines(rounds);
         shadows();
         copy(target, source, sizeof(target));
         use_two_spaces();
