@@ -86,45 +86,35 @@ stubs:
     jmp trap
     .set vector, vector + 1
     .endr
+    // With what a debugger needs to find who was interrupted.
+    .cfi_sections .debug_frame
+    .macro save register
+    push %\register
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset \register, 0
+    .endm
     .balign 16
 trap:
-    push %rax
-    push %rcx
-    push %rdx
-    push %rbx
-    push %rbp
-    push %rsi
-    push %rdi
-    push %r8
-    push %r9
-    push %r10
-    push %r11
-    push %r12
-    push %r13
-    push %r14
-    push %r15
+    .cfi_startproc
+    .cfi_signal_frame
+    .cfi_def_cfa rsp, 56        // vector, error code, RIP, CS, RFLAGS, RSP, SS
+    .cfi_offset rip, -40
+    .cfi_offset rsp, -16
+    .irp register, rax, rcx, rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15
+    save \register
+    .endr
     mov %rsp, %rdi
     mov %rsp, %rbp
+    .cfi_def_cfa_register rbp
     and $-16, %rsp
     call guest_trap
     mov %rbp, %rsp
-    pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %r11
-    pop %r10
-    pop %r9
-    pop %r8
-    pop %rdi
-    pop %rsi
-    pop %rbp
-    pop %rbx
-    pop %rdx
-    pop %rcx
-    pop %rax
+    .irp register, r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax
+    pop %\register
+    .endr
     add $16, %rsp
     iretq
+    .cfi_endproc
 
     .data
     .balign 8
