@@ -4,7 +4,7 @@
 #include "tests/guests/lib/guest.h"
 
 #define CPUS  4 // at most
-#define ADDS  300000u
+#define ADDS  100000u
 #define LOCKS 2000u
 #define STACK 8192
 
