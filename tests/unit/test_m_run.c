@@ -24,6 +24,7 @@ static struct chrono_run chronos[CPUS];
 static char history[512]; // what happened, a word each
 static int vector = -1;   // the interrupt that is pending for CPU 0
 static uint64_t next_slice;
+static uint64_t moves; // of the anchor, at its next question
 
 static void note(const char *fmt, ...) {
     size_t used = strlen(history);
@@ -120,6 +121,8 @@ uint64_t plain_count(void) {
 
 // ---- inputs ------------------------------------------------------------------------------------
 uint64_t inputs_next_stop(struct inputs *in, uint64_t count) {
+    if (m->by_exits)
+        return UINT64_MAX;
     while (next_slice <= count)
         next_slice += SLICE;
     return next_slice;
@@ -127,6 +130,8 @@ uint64_t inputs_next_stop(struct inputs *in, uint64_t count) {
 
 uint64_t inputs_anchor(struct inputs *in, const struct landmark *at, uint64_t anchor, uint64_t hz) {
     note("anchor ");
+    anchor += moves;
+    moves = 0;
     return anchor;
 }
 
@@ -202,7 +207,7 @@ static int setup(void **state) {
     }
     history[0] = 0;
     vector = -1;
-    next_slice = 0;
+    next_slice = moves = 0;
     return 0;
 }
 
@@ -276,6 +281,22 @@ static void accesses_are_completed_before_an_interrupt(void **state) {
     run(steps);
     assert_string_equal(history, "complete inject41 run0 run0 ");
     assert_int_equal(runs[0].request_interrupt_window, 0);
+}
+
+// Clock none: time moves at an exit before that is answered; only where it moved are inputs looked at.
+static void time_passes_by_exits(void **state) {
+    static const struct step steps[] = {
+        {1, KVM_EXIT_CHRONO_INSN, 0}, {1, KVM_EXIT_CHRONO_INSN, 0}, END};
+    m->exact = false;
+    m->by_exits = true;
+    chronos[0].insn = CHRONO_INSN_RDTSC;
+    vtimer_init(m, &timer, expire, "timer");
+    vtimer_arm(&timer, 100);
+    moves = 1000;
+    script = steps;
+    machine_run(m);
+    assert_string_equal(history, "run0 anchor complete timer inputs run0 anchor run0 ");
+    assert_int_equal(chronos[0].value, 1003); // one for each exit, and one for completing the first
 }
 
 static void nmi(void **state) {
@@ -417,6 +438,7 @@ int main(void) {
         cmocka_unit_test_setup(slice_ends_take_inputs, setup),
         cmocka_unit_test_setup(interrupts_wait_for_the_window, setup),
         cmocka_unit_test_setup(accesses_are_completed_before_an_interrupt, setup),
+        cmocka_unit_test_setup(time_passes_by_exits, setup),
         cmocka_unit_test_setup(nmi, setup),
         cmocka_unit_test_setup(halted_until_the_timer, setup),
         cmocka_unit_test_setup(halted_for_ever_can_be_left, setup),
