@@ -42,7 +42,7 @@ class Scene:
     def judge(self, story, text):
         """The transcript must tell the story: the culprit, the old and the new value, and what it cost."""
         places = [int(count) for count in COUNT.findall(text)]
-        culprit = re.search(r"^timer_irq .* at .*queue\.c:(\d+)", text, re.MULTILINE)
+        culprit = re.search(r"\btimer_irq \(.* at \S*queue\.c:(\d+)", text)
         values = re.search(r"^Old value = (.*)\nNew value = (.*)$", text, re.MULTILINE)
         cost = re.search(r"executed again: (\d+)", text)
         if len(places) != 3 or not culprit or not values or not cost:

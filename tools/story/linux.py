@@ -3,10 +3,10 @@ import re
 import shutil
 import subprocess
 import threading
-from pathlib import Path
 
 from datadisk import DataDisk, fetch
 from emu import EmuError
+from emu.console import clean
 from session import BUILD, TOOLS, built
 from story.machines import MachineShell
 
@@ -115,18 +115,18 @@ class Recorder(threading.Thread):
         """Runs a guest and types at it; returns (figures, its console)."""
         console = machine.running.com1
         self.stage.beside = f"{what}: boots"
+        begin = console.position
         console.send(f"{command}; echo '<'status $?\n")
-        text = ""
         for number, line in enumerate(TYPED, 1):
-            text += console.expect(PROMPT, BOOT_LIMIT).before
+            console.expect(PROMPT, BOOT_LIMIT)
             self.stage.beside = f"{what}: typing, line {number} of {len(TYPED)}"
             console.send(line + "\n")
         found = console.expect(r"^<status (\d+)\n", BOOT_LIMIT)
-        text += found.before
+        text = clean(bytes(console.data[begin:console.position]))
         machine.shell.wait_prompt()
         if found[1] != "0":
             raise EmuError(f"{command}: vmx ended with status {found[1]}:\n{text}")
-        return machine.figures(), text[text.find("\n") + 1:]        # without the echo of the command
+        return machine.figures(), text[text.find("\n") + 1:text.rfind("<status")]    # without our own command
 
     def _fetch_first(self, machine, disk):
         """The first log leaves the machine while that goes on: synchronised, then read from its disk."""
@@ -143,6 +143,3 @@ class Recorder(threading.Thread):
                 self.changed.wait(1)
         if not condition():
             raise EmuError(f"the recording of Debian: {self.failure or 'ended early'}")
-
-
-__all__ = ["Path", "Recorder", "SEEDS", "data_disk", "prepare", "vmx"]
