@@ -1,4 +1,4 @@
-/* sources: vmm/machine/lapic.c vmm/machine/lapic_timer.c vmm/machine/lapic_message.c vmm/machine/ioapic.c vmm/machine/pic.c vmm/machine/pit.c vmm/machine/pit_channel.c vmm/machine/rtc.c vmm/machine/rtc_time.c vmm/machine/acpi_pm.c vmm/machine/irq.c vmm/machine/memory.c vmm/machine/bus.c vmm/machine/device.c vmm/machine/state.c vmm/machine/vtime.c tests/unit/machine_host.c */
+/* sources: vmm/machine/lapic.c vmm/machine/lapic_timer.c vmm/machine/lapic_message.c vmm/machine/ioapic.c vmm/machine/pic.c vmm/machine/pit.c vmm/machine/pit_channel.c vmm/machine/rtc.c vmm/machine/rtc_time.c vmm/machine/acpi_pm.c vmm/machine/irq.c vmm/machine/memory.c vmm/machine/sums.c vmm/machine/page_sum.c vmm/machine/page_sum_avx2.c vmm/machine/page_sum_avx512.c replay/checks.c vmm/machine/bus.c vmm/machine/device.c vmm/machine/state.c vmm/machine/vtime.c tests/unit/machine_host.c */
 // Drives every register of the interrupt controllers and timers with arbitrary accesses. Nothing may
 // crash, timers must always move on, and at the end a saved state, loaded, must be the same state.
 #include <stdlib.h>

@@ -104,6 +104,23 @@ def faults_are_found(lab):
         bits_of_the_log(m, "/tmp/log")
 
 
+@machine_test(cost=60)
+def bisected(lab):
+    """Two replays side by side tell the instruction, and the byte or the field, though the log has only sums."""
+    with lab.boot(Boot(extra=str(own_guests(lab)))) as m:
+        recorded(m, f"-chaos 7 {GUEST} < /dev/null", "/tmp/log", status=None)
+        for place, told in (("memory:0x3000000:3", "memory: byte 0x3000000 is 0x08 in one and 0x00 in the other"),
+                            ("device:rtc0.cmos:900", "device rtc0.cmos: byte 112 of")):
+            output, status = m.sh(f"vmx -replay /tmp/log -inject 777777:{place} -bisect {GUEST} 2>&1 > /dev/null", 300)
+            parts = re.search(r"part after V (\d+) \(count (\d+)\), at V (\d+) \(count (\d+)\)", output)
+            if status != 124 or told not in output or not parts:
+                raise Failure(f"bisecting {place}: status {status}:\n{output}")
+            before, first, after, last = map(int, parts.groups())
+            if not before <= 777777 <= after or last - first > 2:
+                raise Failure(f"{place} at V 777777 was found from {before} to {after}:\n{output}")
+        m.check(f"vmx -replay /tmp/log -bisect {GUEST} 2>&1", re.compile("two replays agree"))
+
+
 # ---- what a replay needs --------------------------------------------------------------------------------
 
 @machine_test(cost=15)

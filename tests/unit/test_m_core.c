@@ -1,4 +1,4 @@
-/* sources: vmm/machine/bus.c vmm/machine/device.c vmm/machine/state.c vmm/machine/vtime.c vmm/machine/config.c vmm/machine/memory.c tests/unit/machine_host.c */
+/* sources: vmm/machine/bus.c vmm/machine/device.c vmm/machine/state.c vmm/machine/vtime.c vmm/machine/config.c vmm/machine/memory.c vmm/machine/sums.c vmm/machine/page_sum.c vmm/machine/page_sum_avx2.c vmm/machine/page_sum_avx512.c replay/checks.c tests/unit/machine_host.c */
 // What devices are built on: bus, virtual time, states; and the configuration.
 #include <setjmp.h>
 #include <stdarg.h>

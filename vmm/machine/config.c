@@ -157,9 +157,10 @@ static int until(struct config *c, const struct key *k, const char *value, char 
 static int clock_kind(struct config *c, const struct key *k, const char *value, char *error,
                       size_t size) {
     c->clock_none = !strcmp(value, "none");
-    return c->clock_none || !strcmp(value, "auto")
+    c->clock_host = !strcmp(value, "host");
+    return c->clock_none || c->clock_host || !strcmp(value, "auto")
                ? 0
-               : fail(error, size, "must be auto or none", value);
+               : fail(error, size, "must be auto, none or host", value);
 }
 
 static int silence(struct config *c, const struct key *k, const char *value, char *error,
@@ -219,7 +220,8 @@ static const struct key keys[] = {
     {"trace", text, FIELD(trace), "FILE", "write a line about every exit of the guest"},
     {"seed", seed, 0, "N", "jitter in the timing of a recording (0: none)"},
     {"chaos", seed, 0, "N", "adversarial timing of a recording, to provoke mistakes (0: none)"},
-    {"clock", clock_kind, 0, "auto|none", "what time passes by: instructions, or exits (auto)"},
+    {"clock", clock_kind, 0, "auto|none|host",
+     "what time passes by: instructions, exits, or the host's TSC (auto)"},
     {"silence", silence, 0, "SECONDS", "clock none: a guest without exits ends the run (10)"},
     {"sums", sum_unit, 0, "page|region", "a recording has sums of pages or of 2 MB (region)"},
     {"sum-interval", sum_interval, 0, "TICKS", "instructions between two sums (2^30)"},
@@ -227,6 +229,7 @@ static const struct key keys[] = {
     {"until", until, 0, "COUNT|event:N", "a replay stops there and shows registers"},
     {"go-live", yes_no, FIELD(go_live), NULL,
      "and goes on from there, with -record into a new log"},
+    {"bisect", yes_no, FIELD(bisect), NULL, "run two replays side by side: where do they part?"},
     {"inject", text, FIELD(inject), "V:KIND:PLACE:BIT",
      "for tests: turn over a bit of register, memory or device of a replay"},
     {"stats", text, FIELD(stats), "FILE", "write figures of the run there"},
@@ -396,8 +399,16 @@ int config_check(const struct config *c, char *error, size_t size) {
             return -EINVAL;
         }
     }
+    if (c->clock_host && (c->record || c->replay)) {
+        snprintf(error, size, "clock = host: such a run cannot be recorded or replayed");
+        return -EINVAL;
+    }
     if (c->until_given && !c->replay) {
         snprintf(error, size, "until: only a replay can stop at a place (replay = FILE)");
+        return -EINVAL;
+    }
+    if (c->bisect && !c->replay) {
+        snprintf(error, size, "bisect: only replays can be compared (replay = FILE)");
         return -EINVAL;
     }
     if (c->inject && !c->replay) {

@@ -38,6 +38,7 @@ struct config {
     char *trace;                     // file for a line about every exit; NULL: none
     uint64_t seed;                   // of the timing of a recording, 0: regular
     bool chaos;                      // it is adversarial
+    bool clock_host;                 // time passes as the host's, and the guest's TSC with it
     bool clock_none;                 // time passes by exits, not by instructions
     unsigned silence;                // seconds without an exit that end such a run
     uint64_t sum_interval;         // of a recording: ticks between two sums of memory; 0: as usual
@@ -46,6 +47,7 @@ struct config {
     uint64_t until;                // count, or number of an event, at which a replay stops
     bool until_given, until_event; // whether, and which of the two
     bool go_live;                  // from there on as a live VM
+    bool bisect;                   // two replays side by side
     char *inject;                  // a fault on purpose (inject.h); NULL: none
     char *stats;                   // file for the figures of the run; NULL: none
     bool acpi;                     // give the guest ACPI tables

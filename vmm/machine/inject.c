@@ -6,13 +6,13 @@
 #include "vmm/machine/config.h"
 #include "vmm/machine/cpu.h"
 
-struct fault {
+static struct fault {
     struct machine *machine;
     struct vtimer timer;
     char kind[16], place[80];
     unsigned bit;
     bool done;
-};
+} * fault;
 
 // ---- registers and memory -----------------------------------------------------------------------------
 static void flip_register(struct fault *f) {
@@ -97,5 +97,11 @@ int inject_create(struct machine *m) {
     vtimer_init(m, &f->timer, fire,
                 f); // the last of the timers, so that no other changes its place
     vtimer_arm(&f->timer, v);
+    fault = f;
     return 0;
+}
+
+void inject_nothing(struct machine *m) {
+    if (fault && fault->machine == m)
+        vtimer_cancel(&fault->timer);
 }

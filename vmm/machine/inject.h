@@ -6,3 +6,5 @@ struct machine;
 
 // By the configuration, after all devices. 0, or -EINVAL after a message.
 int inject_create(struct machine *m);
+// Without the fault, after all.
+void inject_nothing(struct machine *m);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <errno.h>
 #include "replay/inputs.h"
+#include "vmm/machine/bisect.h"
 #include "vmm/machine/exits.h"
 #include "vmm/machine/figures.h"
 #include "vmm/machine/front.h"
@@ -33,6 +34,8 @@ void catch_signals(struct machine *m) {
 static int run(struct machine *m) {
     if (machine_power_on(m))
         return EXIT_NOT_STARTED;
+    if (m->config->bisect)
+        return bisect_run(m);
     if (m->config->until_given)
         return until_run(m);
     do

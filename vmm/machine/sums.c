@@ -126,6 +126,11 @@ const struct memory_sum *sums_now(struct sums *s, size_t *count) {
     return s->units;
 }
 
+const struct page_sum *sums_pages(const struct sums *s, uint64_t *count) {
+    *count = s->page_count;
+    return s->pages;
+}
+
 int64_t sums_verify(struct sums *s) {
     for (uint64_t page = 0; page < s->page_count; page++) {
         struct page_sum now = page_sum(s->machine->ram + page * MEMORY_PAGE);

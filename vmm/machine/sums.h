@@ -21,6 +21,8 @@ void sums_note_cleared(struct sums *s);
 const struct memory_sum *sums_now(struct sums *s, size_t *count);
 // Compares with sums of all memory made anew: the first page that differs, or -1.
 int64_t sums_verify(struct sums *s);
+// The sums of all pages, as of sums_now(). Valid until the next call of that.
+const struct page_sum *sums_pages(const struct sums *s, uint64_t *count);
 // A few words on where a unit differs from what was recorded.
 void sums_name_difference(struct sums *s, size_t unit, const struct memory_sum *recorded, char *buf,
                           size_t n);
