@@ -12,6 +12,7 @@
 #include "vmm/machine/cpu.h"
 #include "vmm/machine/firmware/firmware.h"
 #include "vmm/machine/load/load.h"
+#include "vmm/machine/statistics.h"
 
 #define CR0_PE       (1ull << 0)
 #define CR0_ET       (1ull << 4)
@@ -144,5 +145,6 @@ int guest_start(struct machine *m, struct guest *g) {
         return r;
     }
     apply(&m->cpus[0], &boot);
+    statistics_start(m);
     return m->end == MACHINE_FAILED ? -EIO : 0;
 }

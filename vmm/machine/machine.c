@@ -1,6 +1,7 @@
 // What a machine consists of, on one page, and its life from power-on to power-off.
 #include "vmm/machine/machine.h"
 #include "vmm/machine/recording.h"
+#include "vmm/machine/statistics.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -146,7 +147,7 @@ static int choose_clock(struct machine *m) {
             machine_log(m, "clock none needs Chronovisor's /dev/kvm");
         return c->clock_none ? -ENOTSUP : 0;
     }
-    m->exact = clock.kind != CHRONO_CLOCK_NONE && !c->clock_none;
+    m->exact = clock.kind != CHRONO_CLOCK_NONE && !c->clock_none && !c->clock_host;
     m->by_exits = !m->exact && (c->clock_none || c->record || c->replay);
     if (m->exact || m->by_exits)
         m->hz = clock.tick_hz;
@@ -207,6 +208,7 @@ struct machine *machine_create(const struct config *config) {
 
 // The process ends soon after: memory, descriptors and devices go with it.
 void machine_destroy(struct machine *m) {
+    statistics_report(m);
     if (m->guest)
         guest_close(m->guest);
     if (m->inputs)
