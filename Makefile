@@ -60,8 +60,9 @@ boot: all ## boot it unattended: console to stdout, stdin typed into it, ends at
 	$(Q)tools/boot --limit $(LIMIT) $(if $(findstring init=,$(CMDLINE)),,--power-off) \
 		$(MACHINE) $(CONSOLE) $(BUILD)/chronovisor.iso
 
-demo: all guests worlds ## what it is for, as a short story on the screen; figures in build/demo.json
-	$(Q)tools/demo
+demo: all guests $(BUILD)/worlds/racer ## what it is for, as a short story on the screen; figures in build/demo.json
+	$(Q)tools/deps build image emu
+	$(Q)BUILD=$(BUILD) tools/demo
 
 docs: ## diagrams of the book, drawn by Graphviz
 	$(Q)tools/graphs docs $(BUILD)/docs

@@ -16,11 +16,11 @@ GUEST = BUILD / "guests" / "exits.elf"
 MEM = ("--mem", "64")
 
 
-def chrono(lab, *words, status=0, limit=LIMIT):
+def chrono(lab, *words, status=0, limit=LIMIT, build=BUILD):
     """Runs chrono in the test's folder; returns (standard output, messages)."""
     command = [sys.executable, str(TOP / "tools/chrono"), *(str(word) for word in words)]
     done = subprocess.run(command, cwd=lab.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          env=os.environ | {"CHRONO_BUILD": str(BUILD)}, timeout=limit, check=False)
+                          env=os.environ | {"CHRONO_BUILD": str(build)}, timeout=limit, check=False)
     out, messages = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
     if done.returncode != status:
         raise Failure(f"{' '.join(command[1:])}: status {done.returncode}, expected {status}\n{messages}{out[-2000:]}")
@@ -113,6 +113,39 @@ def hunting(lab):
         wanted(messages, f"replayed {found[1]} instructions, all checks equal")
         wanted(replayed, re.escape(found[2]))
     wanted(chrono(lab, "hunt", *MEM, "--seeds", "1..2", "-o", "nothing", GUEST, status=1)[0], "no run was caught, seeds 1 to 2")
+
+
+# ---- an older version -----------------------------------------------------------------------------------
+
+VERSION_1 = "cecaab3"                    # a commit whose vmx writes version 1 of the log
+
+
+def older_build(lab):
+    """A build folder that has that commit's vmx, and everything else of today."""
+    source, build = lab.folder / "older", lab.folder / "older-build"
+    shutil.rmtree(source, ignore_errors=True)
+    source.mkdir()
+    archive = subprocess.run(["git", "-C", TOP, "archive", VERSION_1], stdout=subprocess.PIPE, check=False)
+    if archive.returncode:
+        raise Failure(f"commit {VERSION_1} is not in this repository's history: the test needs all of it")
+    subprocess.run(["tar", "-x", "-C", source], input=archive.stdout, check=True)
+    subprocess.run(["make", "-s", "-C", source, f"BUILD={build}", "WERROR=", build / "vmx"], check=True)
+    for name in ("session.iso", "chrono-log"):
+        (build / name).unlink(missing_ok=True)
+        (build / name).symlink_to(BUILD / name)
+    return build
+
+
+@machine_test(level="all", cost=60)
+def pack_of_an_older_version(lab):
+    """It replays with its own vmx; today's says that it does not know that version."""
+    fresh(lab, "old", "old.json", "old.tar.zst")
+    build = older_build(lab)
+    chrono(lab, "record", *MEM, "-o", "old", GUEST, build=build)
+    chrono(lab, "log", "pack", "old", build=build)
+    wanted(chrono(lab, "replay", "old.tar.zst")[1], "all checks equal")
+    (lab.folder / "old.json").unlink()
+    wanted(chrono(lab, "replay", "--image", GUEST, "old", status=125)[1], "version 1")
 
 
 # ---- Debian ------------------------------------------------------------------------------------------

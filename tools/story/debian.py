@@ -3,6 +3,7 @@ import subprocess
 
 from session import BUILD, TOOLS
 from story import SceneFailed
+from story.backwards import steps_of_debian
 from story.linux import HOST_MEMORY, MEMORY, RACE, SEEDS, data_disk, vmx
 from story.machines import MachineShell
 
@@ -24,6 +25,9 @@ class Scene:
         recorder.wait(lambda: recorder.log.exists() and recorder.runs)
         replays = self.replay(story, recorder)
         self.beside(stage, recorder.runs[0]["console"], replays[0]["console"])
+        stage.tell("gdb at the end of Debian's recording")
+        steps_of_debian(story, recorder.log, [story.guest / name for name in ("vmlinuz", "initrd", "disk.img")])
+        measure_computation(story)
         stage.tell("the other seeds")
         recorder.wait(lambda: len(recorder.runs) == len(SEEDS) and recorder.plain and not recorder.is_alive())
         races = [run["race"] for run in recorder.runs]
@@ -92,6 +96,20 @@ class Scene:
             "replays": REPLAYS, "checks_equal": sum(f["checks"] for f in replayed) if "checks" in first else REPLAYS,
             "memory_hash": first["memory_hash"], "state_hash": first["state_hash"],
             "races": races, "race_replayed": races[0]}
+
+
+def measure_computation(story):
+    """What recording costs a guest that only computes."""
+    machine, stage = story.machine(), story.stage
+
+    def run(what, options):
+        stage.tell(f"a guest that only computes, {what}")
+        machine.run(f"vmx {options} -stats figures -mem 32 compute.elf", limit=200)
+        return machine.figures()
+    plain = run("not recorded", "")
+    recorded = [run(f"recorded, seed {seed}", f"-record compute.log -seed {seed}") for seed in SEEDS[:3]]
+    story.figures["compute"] = {"instructions": plain["instructions"], "recording_overhead": overhead(recorded, plain),
+                                "log_bytes": recorded[0]["log_bytes"]}
 
 
 def median(values):
