@@ -3,11 +3,13 @@ import re
 import shutil
 import subprocess
 
+from guests import own_lines, twins
 from harness import BUILD, TOP, Boot, Failure, machine_test
 
 AREA = "Guests"
 LINUX = "linux-image-cloud-amd64"
 LINUX_LINE = "console=ttyS0 quiet rdinit=/work"
+ALL_OK = r"^end \d+ ok, 0 not ok"
 WORK = """#!/bin/sh
 mount -t proc proc /proc
 mount -t devtmpfs dev /dev
@@ -42,19 +44,20 @@ def linux_guest(lab):
     return folder
 
 
-@machine_test(cost=12)
+@machine_test(cost=15)
 def every_exit(lab):
     with lab.boot(Boot(extra=str(own_guests(lab)))) as m:
-        m.check("vmx -mem 64 /guests/exits.elf", re.compile(r"^end \d+ ok, 0 not ok", re.MULTILINE))
-        m.check("vmx -mem 64 /guests/tasks.elf", re.compile(r"^end \d+ ok, 0 not ok", re.MULTILINE))
+        m.check("vmx -mem 64 /guests/exits.elf", re.compile(ALL_OK, re.MULTILINE))
+        for guest in ("exits", "tasks"):
+            twins(m, f"-mem 64 /guests/{guest}.elf", ALL_OK)
         # A hostile guest may end in any way; the machine and its memory are as before.
-        m.sh("vmx -mem 64 /guests/attack.elf > /dev/null 2>&1")
+        twins(m, "-mem 64 /guests/attack.elf", status=None)
         before = int(m.check("awk '/^MemFree/ { print $2 }' /proc/meminfo").split()[-1])
         m.sh("vmx -mem 64 /guests/attack.elf > /dev/null 2>&1")
         after = int(m.check("awk '/^MemFree/ { print $2 }' /proc/meminfo").split()[-1])
         if before - after > 512:
             raise Failure(f"{before - after} KB of memory are gone after a guest")
-        m.check("vmx -mem 64 /guests/exits.elf", re.compile(r"^end \d+ ok, 0 not ok", re.MULTILINE))
+        m.check("vmx -mem 64 /guests/exits.elf", re.compile(ALL_OK, re.MULTILINE))
 
 
 @machine_test(cost=12)
@@ -76,10 +79,10 @@ def record_and_replay(lab):
             raise Failure(f"damaged log: status {status}: {output}")
 
 
-@machine_test(cost=40)
+@machine_test(cost=60)
 def debian_kernel(lab):
     with lab.boot(Boot(mem=448, extra=str(linux_guest(lab))), ips=100_000_000) as m:
-        output = m.check(f"vmx -mem 256 -initrd /guests/work.cpio -append '{LINUX_LINE}' /guests/vmlinuz", limit=200)
+        output = twins(m, f"-mem 256 -initrd /guests/work.cpio -append '{LINUX_LINE}' /guests/vmlinuz", limit=200)
         if "guest: Linux with 1 processors" not in output or len(re.findall(r"^[0-9a-f]{32} ", output, re.MULTILINE)) != 2:
             raise Failure(f"the guest did not do its work:\n{output}")
 
@@ -97,7 +100,5 @@ def debian_replayed_elsewhere(lab):
         m.powers_off(60)
     with lab.boot(Boot(mem=512, extra=str(folder)), disks=[disk], ips=60_000_000) as m:
         replayed = m.check(f"vmx -replay /vmfs/volumes/logs/linux.log {run}", re.compile("all checks equal"), limit=400)
-    def guest_lines(text):
-        return [line for line in text.splitlines() if not line.startswith("vmx: ")]
-    if guest_lines(recorded) != guest_lines(replayed):
+    if own_lines(recorded) != own_lines(replayed):
         raise Failure(f"the replay printed something else:\n{recorded}\n----\n{replayed}")
