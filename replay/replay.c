@@ -137,9 +137,14 @@ static void end_here(struct inputs *in) {
 static void deliver(struct inputs *in, const struct landmark *at) {
     struct replayer *r = replayer(in);
     while (due(in, at, LOG_INPUT)) {
-        struct input_source *s = inputs_source(in, (unsigned)r->event.value);
-        if (!s) {
-            replay_differs(in, at, "input for a source that this machine does not have");
+        struct input_source *s = r->event.value < in->source_count
+                                     ? inputs_source(in, (unsigned)r->event.value)
+                                     : NULL;
+        size_t room = s && s->room ? s->room(s->opaque) : INPUT_MAX;
+        if (!s || r->event.size > (room < INPUT_MAX ? room : INPUT_MAX)) {
+            replay_differs(in, at,
+                           s ? "more input than the device has room for"
+                             : "input for a source that this machine does not have");
             return;
         }
         s->deliver(s->opaque, r->event.data, r->event.size);

@@ -31,7 +31,7 @@ endef
 define fuzz-rule
 $(BUILD)/fuzz/$(1): $(call objects-of,fuzz,tests/fuzz/$(1).c)
 	$$(SAY) FUZZ $(1)
-	$$(Q)clang -g -fsanitize=fuzzer,address,undefined $$^ -o $$@
+	$$(Q)clang -g -fsanitize=fuzzer,address,undefined $$^ $(shell tools/tag libs tests/fuzz/$(1).c) -o $$@
 endef
 $(foreach unit,$(UNITS),$(eval $(call unit-rule,$(unit))))
 $(foreach fuzzer,$(FUZZERS),$(eval $(call fuzz-rule,$(fuzzer))))
