@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include "replay/timeline_internal.h"
 
-// Distances of checkpoints before a goal, in units of limits.nearest; far from it the first from one to the next.
+// Distances of checkpoints before a goal, in units of limits.nearest. Far from any goal one follows the other at the
+// first of these distances.
 static const unsigned distances[] = {6400, 800, 100, 10, 1};
 
 static uint64_t stride(const struct timeline *t) {
