@@ -14,7 +14,7 @@ struct recorder {
     struct log_settings settings;
     uint64_t next_sums, next_check; // counts
     uint64_t next_flush;            // V
-    struct memory_sum *known;                   // of memory, as the log has them
+    struct memory_sum *known;       // of memory, as the log has them
     size_t known_count;
     bool told; // of a failed write
     uint8_t sums[LOG_SUMS_MAX * LOG_SUM_MAX];
