@@ -33,7 +33,7 @@ def program_counter():
     return number("$pc")
 
 
-def look_again(before):
+def look_again():
     """gdb forgets what it has read. Watchpoints compare with the value that is there now."""
     quietly("maintenance flush register-cache")
     quietly("maintenance flush dcache")
@@ -41,20 +41,30 @@ def look_again(before):
         if point.type == gdb.BP_HARDWARE_WATCHPOINT and point.enabled:
             point.enabled = False
             point.enabled = True
-    if program_counter() != before:
-        gdb.execute("frame")
+    gdb.execute("frame")
 
 
 class Looker:
-    """Called by the hooks of `monitor`."""
-    before = None
+    """Called by the hooks of `monitor`: looks again when the guest has moved."""
+    place, busy = None, False
+
+    def where(self):
+        """Count, log event and place, as text; None when nothing is connected."""
+        if self.busy or program_counter() is None:
+            return None
+        self.busy = True                               # asking is a `monitor`, too
+        try:
+            return quietly("monitor when").partition("\n")[0]
+        finally:
+            self.busy = False
 
     def remember(self):
-        self.before = program_counter()
+        if not self.busy:
+            self.place = self.where()
 
     def look(self):
-        if self.before is not None:
-            look_again(self.before)
+        if not self.busy and self.place is not None and self.where() != self.place:
+            look_again()
 
 
 chronovisor_looker = Looker()
