@@ -199,8 +199,12 @@ static int get_ready(struct vcpu *v) {
             v->attention = true; // what it prepared has not become an entry
             return r;
         }
-        vcpu_bring_here(v);
-        v->unloaded = false;
+        irq_disable();
+        if (v->unloaded) {
+            irq_enable();
+            vcpu_bring_here(v);
+            v->unloaded = false;
+        }
         if (!host_wants(v)) // it could not be loaded before and after it is, so it is seen here
             return GO_ON;
         irq_enable();

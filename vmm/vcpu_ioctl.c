@@ -161,7 +161,8 @@ static long get_exits(struct vcpu *v, unsigned long arg) {
     return copy_to_user((void __user *)arg, &c, sizeof(c));
 }
 
-static long locked(struct vcpu *v, unsigned cmd, unsigned long arg) {
+// (Not inlined: KVM_RUN is much more frequent and wants few registers.)
+static noinline long locked(struct vcpu *v, unsigned cmd, unsigned long arg) {
     switch (cmd) {
     case KVM_GET_REGS: return get_regs(v, arg);
     case KVM_SET_REGS: return set_regs(v, arg);

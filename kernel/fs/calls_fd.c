@@ -98,7 +98,8 @@ long sys_flock(int fd, int op) {
     return err;
 }
 
-static long ioctl_file(struct file *f, int fd, unsigned cmd, unsigned long arg) {
+// Those that every file has.
+static noinline long ioctl_common(struct file *f, int fd, unsigned cmd, unsigned long arg) {
     int value;
     switch (cmd) {
     case FIOCLEX: fd_cloexec(fd, 1); return 0;
@@ -116,11 +117,19 @@ static long ioctl_file(struct file *f, int fd, unsigned cmd, unsigned long arg) 
     return f->ops->ioctl ? f->ops->ioctl(f, cmd, arg) : -ENOTTY;
 }
 
+#define COMMON_TYPE 'T' // their type, and the terminals'
+
 long sys_ioctl(int fd, unsigned cmd, unsigned long arg) {
     struct file *f = fd_get(fd);
+    long result;
     if (!f)
         return -EBADF;
-    long result = (f->flags & O_PATH) ? -EBADF : ioctl_file(f, fd, cmd, arg);
+    if (f->flags & O_PATH)
+        result = -EBADF;
+    else if (_IOC_TYPE(cmd) == COMMON_TYPE || !f->ops->ioctl)
+        result = ioctl_common(f, fd, cmd, arg);
+    else
+        result = f->ops->ioctl(f, cmd, arg);
     file_put(f);
     return result;
 }
