@@ -80,7 +80,7 @@ def log_of(path, work):
 def direct(args):
     """Straight to chrono-log; packs are opened for it."""
     with tempfile.TemporaryDirectory(prefix="chrono-") as work:
-        rest = [log_of(word, work) if word.endswith(".tar.zst") else word for word in args.rest]
+        rest = [log_of(word, work) if Path(word).is_file() else word for word in args.rest]
         return subprocess.run([built("chrono-log"), args.log_command, *rest], check=False).returncode
 
 

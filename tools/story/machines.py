@@ -23,7 +23,7 @@ class MachineShell:
             self.running.com1.trouble = PANIC
             self.shell = Shell(self.running.com1, PROMPT)
             self.shell.wait_prompt()
-            self.status("stty cols 200")               # no line breaks in what is echoed
+            self.status("stty cols 1000")              # no line breaks in what is echoed
         except BaseException:
             self.stop()
             raise

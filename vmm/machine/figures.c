@@ -11,7 +11,7 @@
 
 #define LL(x) (unsigned long long)(x)
 
-static struct { uint64_t tsc, busy_ns; } start;
+static struct { uint64_t tsc, ns, busy_ns; } start;
 
 static uint64_t clock_ns(clockid_t clock) {
     struct timespec t;
@@ -21,18 +21,22 @@ static uint64_t clock_ns(clockid_t clock) {
 
 void figures_start(struct machine *m) {
     start.busy_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+    start.ns = clock_ns(CLOCK_MONOTONIC);
     start.tsc = __rdtsc();
 }
 
-// The time that the process had a processor, in ticks of the TSC: the rest it waited.
-static uint64_t busy_ticks(const struct machine *m) {
-    return vtime_from_ns(m, clock_ns(CLOCK_PROCESS_CPUTIME_ID) - start.busy_ns);
+// The part of `ticks` of the host's TSC in which the process had a processor: the rest it waited. The guest's TSC
+// does not serve, since a replay has the frequency of the recording.
+static uint64_t busy_ticks(uint64_t ticks) {
+    uint64_t busy = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - start.busy_ns;
+    uint64_t elapsed = clock_ns(CLOCK_MONOTONIC) - start.ns;
+    return elapsed ? (uint64_t)((unsigned __int128)ticks * busy / elapsed) : 0;
 }
 
 void figures_write(struct machine *m) {
     if (!m->config->stats)
         return;
-    uint64_t busy = busy_ticks(m), ticks = __rdtsc() - start.tsc;
+    uint64_t ticks = __rdtsc() - start.tsc, busy = busy_ticks(ticks);
     const struct inputs_figures *log = inputs_get_figures(m->inputs);
     FILE *f = fopen(m->config->stats, "we");
     if (!f) {
