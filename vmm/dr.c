@@ -100,12 +100,18 @@ int dr_exit(struct vcpu *v, const struct vm_exit *e) {
 }
 
 // ---- exceptions --------------------------------------------------------------------------------
+// run.c steps by the trap flag only where nothing else does, and not where the guest has set it.
+static bool trap_flag_is_ours(const struct vcpu *v) {
+    return !vmm_vendor->has(ABILITY_STEP) && !vmm_clock.info.exact && !(v->rflags & RFLAGS_TF);
+}
+
 // #DB: the exit leaves DR6 alone and says in the qualification which bits it would have set.
 static int debug_exception(struct vcpu *v, const struct vm_exit *e) {
     uint64_t bits = e->exception.address & (0xf | DR6_BD | DR6_BS);
     uint32_t control = v->guest_debug.control;
-    if ((bits & DR6_BS) && (v->step_over || vcpu_stepping(v)))
-        return vcpu_step_done(v); // the trap flag was ours (run.c)
+    bool stepping = v->step_over || vcpu_stepping(v);
+    if ((bits & DR6_BS) && stepping && trap_flag_is_ours(v))
+        return vcpu_step_done(v);
     bool debuggers = (control & DEBUGGED) == DEBUGGED && (bits & 0xf);
     if (debuggers && !(bits & DR6_BS))
         return debug_exit(v, VECTOR_DB, linear_rip(v), DR6_FIXED | bits);
@@ -115,8 +121,10 @@ static int debug_exception(struct vcpu *v, const struct vm_exit *e) {
         vcpu_debug_changed(v);
     }
     vcpu_inject_exception(v, VECTOR_DB, false, 0);
-    // The guest steps itself: it gets its trap after the debugger has seen the other.
-    return debuggers ? debug_exit(v, VECTOR_DB, linear_rip(v), DR6_FIXED | (bits & 0xf)) : 1;
+    // The guest steps itself: it gets its trap after the debugger has seen what else was here.
+    if (debuggers)
+        return debug_exit(v, VECTOR_DB, linear_rip(v), DR6_FIXED | (bits & 0xf));
+    return bits & DR6_BS && stepping ? vcpu_step_done(v) : 1;
 }
 
 static int reflect(struct vcpu *v, const struct vm_exit *e) {

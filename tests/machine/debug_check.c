@@ -252,11 +252,36 @@ static void hash_in_the_middle(void) {
     finish("a copy comes to the same end");
 }
 
+// Copies of copies, made where the guest is in the middle of something.
+static void copy_again(void) {
+    static unsigned depth;
+    if (++depth <= 8) {
+        run(0, length / 10 * depth + 7 * depth, NULL, 0);
+        in_a_copy(copy_again);
+    }
+    if (depth == 9 || depth % 3 == 0)
+        finish("a copy of copies comes to the same end");
+}
+
+// Leaves the log in the middle, and the guest goes on.
+static void leave_the_log(void) {
+    char error[256] = "";
+    struct target_info info;
+    run(0, length / 2, NULL, 0);
+    int r = ops->go_live(m, "", error);
+    ops->info(m, &info);
+    check(r == 0 && info.kind == TARGET_LIVE, "a replay goes live", "%d %s", r, error);
+    check_end(run(0, NEVER, NULL, 0), "and comes to an end");
+    r = ops->go_live(m, "", error);
+    check(r < 0 && error[0], "not twice", "%s", error);
+}
+
 static void test_copies(void) {
     struct position first;
     in_a_copy(hash_in_the_middle);
     first = trail[0];
     in_a_copy(hash_in_the_middle);
+    in_a_copy(copy_again);
     check(first.v == trail[0].v && first.count == trail[0].count, "copies are equal", "%lx %lx",
           first.v, first.count);
 }
@@ -288,7 +313,51 @@ static void test_replay(void) {
     test_watches();
     in_a_copy(call_function);
     in_a_copy(step_the_last);
+    in_a_copy(leave_the_log);
     test_copies();
+}
+
+// ---- shadows ---------------------------------------------------------------------------------------------
+// `variable` is behind an STI, `function` behind a MOV SS, which comes two bytes before it.
+static void step_through_shadows(void) {
+    unsigned shadows = 0, wrong = 0;
+    run(0, 100, NULL, 0);
+    for (struct position p = here(); p.count < 5000; shadows++) {
+        bool in_front = p.rip == variable - 1 || p.rip == function - 2;
+        struct run_result r = step();
+        wrong += r.position.count - p.count != 1u + in_front;
+        p = r.position;
+    }
+    check(!wrong, "STI and MOV SS are one step with their successor", "%u of %u wrong", wrong,
+          shadows);
+    finish("the same end after steps");
+}
+
+static void break_in_shadows(void) {
+    struct breakpoint list[] = {
+        {.kind = BREAK_SOFTWARE, .address = variable, .cr3 = ANY_CR3},
+        // (A debug register is not seen behind MOV SS.)
+        {.kind = BREAK_SOFTWARE, .address = function, .cr3 = ANY_CR3},
+    };
+    unsigned hits[2] = {0}, wrong = 0;
+    struct run_result r;
+    while ((r = run(0, NEVER, list, 2)).end == RAN_TO_BREAKPOINT) {
+        hits[r.hit.which]++;
+        wrong += r.position.rip != list[r.hit.which].address;
+        if (r.hit.which == 0 && hits[0] % 16 == 0) {
+            r = step(); // out of the shadow
+            wrong += r.position.count - r.hit.position.count == 0 || r.position.rip != variable + 1;
+        }
+    }
+    check(!wrong && hits[0] == hits[1] && hits[0] > 1000, "breakpoints in shadows",
+          "%u %u, %u wrong", hits[0], hits[1], wrong);
+    check_end(r, "the same end after them");
+}
+
+static void test_shadows(void) {
+    in_a_copy(measure);
+    in_a_copy(step_through_shadows);
+    in_a_copy(break_in_shadows);
 }
 
 // ---- a live VM -------------------------------------------------------------------------------------------
@@ -367,6 +436,7 @@ static const struct {
     const char *name;
     void (*test)(void);
 } tests[] = {{"replay", test_replay},
+             {"shadows", test_shadows},
              {"places", test_places},
              {"live", test_live},
              {"interrupt", test_interrupt}};

@@ -13,18 +13,19 @@ def files(lab):
     """A folder for the image: guests, and the program that drives the operations."""
     folder = lab.folder / "files"
     (folder / "guests").mkdir(parents=True, exist_ok=True)
-    for name in ("exits", "queue", "race"):
+    for name in ("exits", "queue", "race", "torture"):
         shutil.copy(BUILD / f"guests/{name}.elf", folder / "guests")
     shutil.copy(BUILD / "machine-tests/debug_check", folder / "guests")
-    # Boot sectors: sti; hlt; jmp to the hlt - and jmp to itself.
-    for name, code in (("halts", b"\xfb\xf4\xeb\xfd"), ("computes", b"\xeb\xfe")):
+    # Boot sectors: sti; hlt; jmp to the hlt - jmp to itself - 2000 times sti; nop; mov ss, ax; nop; cli, then the end.
+    for name, code in (("halts", b"\xfb\xf4\xeb\xfd"), ("computes", b"\xeb\xfe"),
+                       ("shadows", bytes.fromhex("31c0 b9d007 fb 90 8ed0 90 fa e2f8 ba0105 6631c0 66ef f4"))):
         (folder / f"guests/{name}.bin").write_bytes(code.ljust(510, b"\0") + b"\x55\xaa")
     return folder
 
 
 def address(guest, symbol):
     """Of a symbol of a guest, in hexadecimal."""
-    names = subprocess.run(["nm", BUILD / f"guests/{guest}.elf.64"], stdout=subprocess.PIPE, check=True).stdout.decode()
+    names = subprocess.run(["nm", BUILD / f"guests/{guest}.elf"], stdout=subprocess.PIPE, check=True).stdout.decode()
     return re.search(rf"^([0-9a-f]+) \w {symbol}$", names, re.MULTILINE)[1]
 
 
@@ -32,18 +33,31 @@ def drive(m, test, arguments, variable="0", function="0"):
     m.check(f"/guests/debug_check {test} {variable} {function} -mem 64 {arguments} > /tmp/out 2>&1; cat /tmp/out", GOOD)
 
 
-@machine_test(cost=30)
-def replay(lab):
-    with lab.boot(Boot(extra=str(files(lab)))) as m:
-        for guest, cpus, variable, function in (("exits", 1, "interrupts", "check"), ("race", 2, "cpu_stack", "put")):
-            run = f"-cpus {cpus} /guests/{guest}.elf"
-            m.sh(f"vmx -record /tmp/log -mem 64 {run} > /tmp/first 2>&1")
-            drive(m, "replay", f"-replay /tmp/log {run}", address(guest, variable), address(guest, function))
+def drive_replay(m, test, guest, variable, function, arguments=""):
+    """The same on a recording of the guest."""
+    run = f"{arguments} /guests/{guest}.elf"
+    m.sh(f"vmx -record /tmp/log -mem 64 {run} > /tmp/first 2>&1")
+    drive(m, test, f"-replay /tmp/log {run}", address(guest, variable), address(guest, function))
 
 
 @machine_test(cost=10)
+def replay(lab):
+    with lab.boot(Boot(extra=str(files(lab)))) as m:
+        drive_replay(m, "replay", "exits", "interrupts", "check")
+        drive_replay(m, "places", "torture", "_start", "_start", "-append 5000")
+
+
+@machine_test(cost=10)
+def replay_of_two_processors(lab):
+    with lab.boot(Boot(extra=str(files(lab)))) as m:
+        drive_replay(m, "replay", "race", "cpu_stack", "put", "-cpus 2")
+
+
+@machine_test(cost=12)
 def live(lab):
     with lab.boot(Boot(extra=str(files(lab)))) as m:
+        m.check("vmx -record /tmp/log -mem 64 /guests/shadows.bin")
+        drive(m, "shadows", "-replay /tmp/log /guests/shadows.bin", "7c06", "7c09")
         drive(m, "live", "/guests/queue.elf", address("queue", "ticks"), address("queue", "timer_irq"))
         drive(m, "interrupt", "/guests/halts.bin")
         drive(m, "interrupt", "/guests/computes.bin")

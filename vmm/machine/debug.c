@@ -145,6 +145,7 @@ static int adopt(struct machine *m, const struct chrono_clone *clone) {
 
 static int after_fork(void *target) {
     struct machine *m = target;
+    m->trace = NULL; // one process writes it
     struct chrono_clone clone = {.vcpu_count = sizeof(clone.vcpu_fds) / sizeof(clone.vcpu_fds[0])};
     if (ioctl(m->vm_fd, CHRONO_CLONE, &clone) < 0)
         return -errno;

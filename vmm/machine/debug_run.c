@@ -324,6 +324,13 @@ static void place_again(struct debug *d) {
     debug_place_again(d);
 }
 
+// An access that user space refuses (an MSR that is not there) ends in an exception: the step is its delivery.
+static bool exception_waits(struct cpu *c) {
+    struct kvm_vcpu_events e = {0};
+    ioctl(c->fd, KVM_GET_VCPU_EVENTS, &e);
+    return e.exception.injected;
+}
+
 bool debug_pauses(struct machine *m) {
     struct debug *d = m->debug;
     if (!d->request)
@@ -331,6 +338,8 @@ bool debug_pauses(struct machine *m) {
     drop_output(d);
     if (d->stepped || d->access.done || d->watching)
         machine_complete_access(m);
+    if (d->stepped && m->count == d->start.count && exception_waits(m->current))
+        d->stepped = false;
     if (d->access.done)
         finish_watch(d);
     if (d->watching)

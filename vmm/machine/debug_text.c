@@ -36,7 +36,9 @@ struct printer {
 static bool print_field(struct state_visitor *v, const char *name, void *data, size_t size) {
     const struct printer *p = (struct printer *)v;
     uint64_t value = 0;
-    put(p->text, "%s%u.%s =", p->device->ops->name, p->device->instance, name);
+    char full[80];
+    state_field_name(v, p->device, name, full, sizeof(full));
+    put(p->text, "%s =", full);
     if (size == 1 || size == 2 || size == 4 || size == 8) {
         memcpy(&value, data, size);
         put(p->text, " 0x%" PRIx64 "\n", value);

@@ -77,8 +77,9 @@ void exits_note(struct cpu *c) {
 
 void exits_text(const struct machine *m, char *buf, size_t n) {
     uint64_t total = m->exits.total, first = total > EXITS_KEPT ? total - EXITS_KEPT : 0;
-    size_t used = 0;
-    buf[0] = 0;
+    size_t used = (size_t)snprintf(buf, n, "V count vCPU what RIP place/size = value\n");
+    if (used >= n)
+        return;
     for (uint64_t i = first; i < total; i++) {
         char text[LINE_MAX];
         line(&m->exits.last[i % EXITS_KEPT], text, sizeof(text));

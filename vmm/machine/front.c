@@ -39,6 +39,8 @@ static int machine_process(const struct config *config, int socket, int *status)
     server_run(socket, &debug_ops, m);
     debug_finish(m); // in checkpoints, too, which have nothing to finish
     output_flush_all();
+    if (m->trace)
+        fflush(m->trace);
     return 0;
 }
 

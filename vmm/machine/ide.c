@@ -234,9 +234,12 @@ static void drive_state(struct ide_drive *d, struct state_visitor *v) {
     STATE(v, d, write_cache);
 }
 
-static void channel_state(struct ide_channel *c, struct state_visitor *v) {
-    for (unsigned i = 0; i < IDE_DRIVES; i++)
+static void channel_state(struct ide_channel *c, unsigned number, struct state_visitor *v) {
+    for (unsigned i = 0; i < IDE_DRIVES; i++) {
+        STATE_PART(v, "drive", number * IDE_DRIVES + i);
         drive_state(&c->drive[i], v);
+    }
+    STATE_PART(v, "channel", number);
     STATE(v, c, timer.deadline);
     STATE(v, c, selected);
     STATE(v, c, device_control);
@@ -269,7 +272,7 @@ static void state(struct device *d, struct state_visitor *v) {
     if (ide->has_pci)
         pci_state(&ide->pci, v);
     for (unsigned i = 0; i < IDE_CHANNELS; i++)
-        channel_state(&ide->channel[i], v);
+        channel_state(&ide->channel[i], i, v);
 }
 
 static void loaded(struct device *d) {

@@ -263,6 +263,7 @@ static void state(struct device *d, struct state_visitor *v) {
     struct pic *p = (struct pic *)d;
     for (unsigned n = 0; n < 2; n++) {
         struct chip *c = &p->chip[n];
+        STATE_PART(v, "chip", n);
         STATE(v, c, irr);
         STATE(v, c, imr);
         STATE(v, c, isr);
@@ -281,6 +282,7 @@ static void state(struct device *d, struct state_visitor *v) {
         STATE(v, c, poll);
         STATE(v, c, read_isr);
     }
+    STATE_WHOLE(v);
     STATE(v, p, output);
 }
 

@@ -103,8 +103,11 @@ static void reset(struct device *d) {
 
 static void state(struct device *d, struct state_visitor *v) {
     struct pit *p = (struct pit *)d;
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < 3; i++) {
+        STATE_PART(v, "channel", i);
         channel_state(&p->channel[i], v);
+    }
+    STATE_WHOLE(v);
     STATE(v, p, port61);
     STATE(v, p, timer.deadline);
 }

@@ -20,13 +20,23 @@ struct walk {
     size_t text_size;
 };
 
+void state_field_name(const struct state_visitor *v, const struct device *d, const char *field,
+                      char *name, size_t size) {
+    if (v->part)
+        snprintf(name, size, "%s%u.%s%u.%s", d->ops->name, d->instance, v->part, v->part_number,
+                 field);
+    else
+        snprintf(name, size, "%s%u.%s", d->ops->name, d->instance, field);
+}
+
 static void full_name(const struct walk *w, const char *field, char *name, size_t size) {
-    snprintf(name, size, "%s%u.%s", w->device->ops->name, w->device->instance, field);
+    state_field_name(&w->visitor, w->device, field, name, size);
 }
 
 static void visit_all(struct machine *m, struct walk *w) {
     for (struct device *d = m->devices; d; d = d->next) {
         w->device = d;
+        STATE_WHOLE(&w->visitor);
         d->ops->state(d, &w->visitor);
     }
 }

@@ -352,8 +352,11 @@ void virtio_state(struct virtio *v, struct state_visitor *visitor) {
     STATE(visitor, v, config_vector);
     STATE(visitor, v, status);
     STATE(visitor, v, isr);
-    for (unsigned i = 0; i < v->class->queues; i++)
+    for (unsigned i = 0; i < v->class->queues; i++) {
+        STATE_PART(visitor, "queue", i);
         virtq_state(&v->queue[i], visitor);
+    }
+    STATE_WHOLE(visitor);
 }
 
 void virtio_loaded(struct virtio *v) {
