@@ -15,7 +15,7 @@ def recorded(m, options, log="/tmp/twin", status=0, limit=120):
     if got != status and (status is not None or got in (124, 125, 126)):
         raise Failure(f"vmx {options}: status {got}, expected {status}:\n{output[-2000:]}\n"
                       + m.sh(f"cat {log}.messages")[0])
-    m.check(f"cat {log}.messages", re.compile(r"recorded \d+ instructions"))
+    m.check(f"cat {log}.messages", re.compile(r"recorded \d+ (instructions|exits)"))
     return output
 
 
