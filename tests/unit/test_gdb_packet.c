@@ -106,8 +106,8 @@ static void runs_are_short(void **state) {
     static const struct {
         unsigned zeros;
         const char *sent;
-    } runs[] = {{1, "0"}, {3, "000"}, {4, "0* "}, {6, "0*\""}, {7, "0*\"0"}, {8, "0*\"00"}, {9, "0*%"},
-                {98, "0*~"}, {99, "0*~0"}, {102, "0*~0* "}};
+    } runs[] = {{1, "0"},      {3, "000"}, {4, "0* "},  {6, "0*\""},  {7, "0*\"0"},
+                {8, "0*\"00"}, {9, "0*%"}, {98, "0*~"}, {99, "0*~0"}, {102, "0*~0* "}};
     for (unsigned i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) {
         packet_clear(&packet);
         for (unsigned k = 0; k < runs[i].zeros; k++)

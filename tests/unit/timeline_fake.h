@@ -18,6 +18,8 @@ struct fake {
     unsigned point_count;
     struct remote_attention attention;
     uint64_t patience; // a run that meets nothing asks for attention after so many steps
+    bool endless;      // it runs until it is interrupted
+    unsigned freed;    // calls of timeline_free()
     char live_record[64];
     bool stepped_over_interrupts; // by the last step
 };
