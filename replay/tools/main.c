@@ -16,8 +16,7 @@ static const struct command {
     {"graph", "LOG [TRACE]", "for Graphviz: events and exits over time, and their flow",
      command_graph},
     {"control", "LOG OUTPUT [RECORD]",
-     "the same log without its events (or that record): its replay must fail",
-     command_control},
+     "the same log without its events (or that record): its replay must fail", command_control},
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
