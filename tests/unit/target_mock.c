@@ -103,6 +103,7 @@ static void deliver_interrupt(struct mock *m) {
 struct access {
     uint32_t kinds; // bit per enum break_kind
     uint64_t address;
+    bool faulted; // the tick was the delivery of an exception, no instruction
 };
 
 static struct access store(struct mock *m, unsigned word, uint64_t value) {
@@ -144,6 +145,7 @@ static struct access execute(struct mock *m) {
         c->halted = true;
     } else if (op == OP_FAULT && !c->in_handler) {
         enter_handler(c, c->rip);
+        a.faulted = true;
     } else if (op == OP_JMP) {
         c->rip = c->acc % MOCK_MAIN;
     } else if (op == OP_IRET) {
@@ -235,7 +237,8 @@ static void loop(struct mock *m, const struct run_request *q, struct run_result 
         struct access a = execute(m);
         if (a.kinds && meets(m, q, &a, result))
             return;
-        if (q->flags & RUN_STEP && q->step_cpu == cpu && m->cpu[cpu].shadow == SHADOW_NONE) {
+        if (q->flags & RUN_STEP && q->step_cpu == cpu && !a.faulted &&
+            m->cpu[cpu].shadow == SHADOW_NONE) {
             result->end = RAN_STEP;
             if (m->on_moment)
                 m->on_moment(m->opaque, m);
