@@ -376,6 +376,27 @@ static void the_local_apic_is_asked_first(void **state) {
     assert_memory_equal(runs[0].mmio.data, "\x34\x12\0", 4);
 }
 
+static void exits_are_kept(void **state) {
+    char text[256], small[40];
+    static const struct step steps[] = {{10, KVM_EXIT_MMIO, 0}, {20, KVM_EXIT_HLT, 0}, END};
+    runs[0].mmio.phys_addr = 0xfee000b0;
+    runs[0].mmio.len = 4;
+    runs[0].mmio.is_write = 1;
+    runs[0].mmio.data[1] = 0x12;
+    chronos[0].rip = 0x1234;
+    m->anchor = 100;
+    run(steps);
+    exits_text(m, text, sizeof(text));
+    assert_string_equal(text, "V count vCPU what RIP place/size = value\n"
+                              "110 10 0 store 0x1234 fee000b0/4 = 1200\n"
+                              "130 30 0 hlt 0x1234\n");
+    exits_text(m, small, sizeof(small)); // cut, and ended
+    assert_int_equal(strlen(small), sizeof(small) - 1);
+    for (unsigned i = 0; i < 2 * EXITS_KEPT; i++)
+        exits_note(&m->cpus[0]);
+    assert_int_equal(m->exits.total, 2 + 2 * EXITS_KEPT);
+}
+
 static void ends(void **state) {
     static const struct {
         uint32_t reason;
@@ -445,6 +466,7 @@ int main(void) {
         cmocka_unit_test_setup(processors_take_turns, setup),
         cmocka_unit_test_setup(string_output, setup),
         cmocka_unit_test_setup(the_local_apic_is_asked_first, setup),
+        cmocka_unit_test_setup(exits_are_kept, setup),
         cmocka_unit_test_setup(ends, setup),
         cmocka_unit_test_setup(the_access_that_ends_the_machine_is_finished, setup),
         cmocka_unit_test_setup(pauses_change_nothing, setup),
