@@ -75,5 +75,6 @@ struct timeline_costs {
         reexecuted; // guest ticks run to get somewhere again, by the last call that went somewhere
     uint64_t total_reexecuted; // by all
     unsigned checkpoints;      // taken so far
+    uint64_t checkpoint_ticks; // of the host's TSC that the last one took
 };
 void timeline_get_costs(const struct timeline *t, struct timeline_costs *costs);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/sysinfo.h>
+#include <x86intrin.h>
 #include "replay/timeline_internal.h"
 
 int place_compare(const struct position *a, const struct position *b) {
@@ -121,9 +122,11 @@ int checkpoint_take(struct timeline *t, struct traveller *m, int number) {
         return -ENOSPC;
     remove_breakpoints(m);
     struct checkpoint c = {.copy.at = m->at, .number = number};
+    uint64_t before = __rdtsc();
     int error = machine_copy(t, &m->machine, &c.copy.machine);
     if (error)
         return error;
+    t->costs.checkpoint_ticks = __rdtsc() - before;
     insert(t, &c);
     t->costs.checkpoints++;
     return 0;

@@ -148,8 +148,9 @@ void monitor_costs(struct debugger *d, const struct words *w) {
     timeline_get_costs(d->timeline, &costs);
     debugger_say(d,
                  "executed again: %" PRIu64 " instructions by the last travel, %" PRIu64
-                 " by all; %u checkpoints taken\n",
-                 costs.reexecuted, costs.total_reexecuted, costs.checkpoints);
+                 " by all; %u checkpoints taken, the last one in %" PRIu64 " ticks of the host\n",
+                 costs.reexecuted, costs.total_reexecuted, costs.checkpoints,
+                 costs.checkpoint_ticks);
 }
 
 void monitor_go_live(struct debugger *d, const struct words *w) {
