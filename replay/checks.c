@@ -12,12 +12,16 @@ static uint32_t sub31(uint32_t a, uint32_t b) {
     return (uint32_t)((a + P31 - b) % P31);
 }
 
-void state_sum_add(struct state_sum *s, uint32_t group, uint32_t field, const void *data,
+void state_sum_add(struct state_adder *s, uint32_t group, uint32_t field, const void *data,
                    size_t size) {
-    uint64_t h = XXH3_64bits(data, size) % P31;
-    s->sum = (uint32_t)((s->sum + h) % P31);
-    s->group = (uint32_t)((s->group + h * (group + 1ull)) % P31);
-    s->field = (uint32_t)((s->field + h * (field + 1ull)) % P31);
+    uint64_t h = XXH3_64bits(data, size) >> 33;
+    s->sum += h;
+    s->group += h * (group + 1);
+    s->field += h * (field + 1);
+}
+
+struct state_sum state_sum_of(const struct state_adder *s) {
+    return (struct state_sum){s->sum % P31, s->group % P31, s->field % P31};
 }
 
 bool state_sum_equal(const struct state_sum *a, const struct state_sum *b) {

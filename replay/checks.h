@@ -1,7 +1,7 @@
 // Sums by which a replay is compared with its recording. They do more than tell that something differs: as
 // the parity symbols of a Reed-Solomon code they locate a single difference, without the other state at hand.
 //
-// A state is a list of fields in groups (registers of a kind, a device). Each field has a hash h. Three
+// A state is a list of fields in groups (registers of a kind, a device). Each field has a hash h of 31 bits. Three
 // sums are kept: of h, of h times the group's number, and of h times the field's number, modulo a prime.
 // Where only one field differs, by d, the sums differ by d, d * group and d * field: dividing gives the numbers.
 #pragma once
@@ -17,9 +17,14 @@ struct state_check {
     struct state_sum registers, devices;
 };
 
-// Adds a field's bytes. Groups and fields are numbered from 0, fields through all groups.
-void state_sum_add(struct state_sum *s, uint32_t group, uint32_t field, const void *data,
+// A sum that is being made: not reduced yet, so that a field costs little.
+struct state_adder {
+    uint64_t sum, group, field;
+};
+// Adds a field's bytes. Groups and fields are numbered from 0, fields through all groups; at most 65,536.
+void state_sum_add(struct state_adder *s, uint32_t group, uint32_t field, const void *data,
                    size_t size);
+struct state_sum state_sum_of(const struct state_adder *s);
 bool state_sum_equal(const struct state_sum *a, const struct state_sum *b);
 bool state_check_equal(const struct state_check *a, const struct state_check *b);
 // Where two sums of states with this many groups and fields differ. *group and *field get the number of the
@@ -31,8 +36,8 @@ void state_sum_locate(const struct state_sum *a, const struct state_sum *b, uint
 #define MEMORY_PAGE   4096u
 #define MEMORY_REGION (2u << 20)
 
-// Of a page: XXH3 modulo 2^61 - 1, 0 for a page of zeroes. `masked` is that of the page with bit 5 of each of
-// its 512 numbers cleared: where page tables have the accessed bit.
+// Of a page. `masked`: XXH3 modulo 2^61 - 1 of the page with bit 5 of each of its 512 numbers cleared, where page
+// tables have the accessed bit. `full`: that, and the sum of these bits. Each is 0 for zeroes.
 struct page_sum {
     uint64_t full, masked;
 };

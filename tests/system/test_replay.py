@@ -39,7 +39,7 @@ def place_after(events, v):
 
 # ---- faults ----------------------------------------------------------------------------------------
 
-REGISTERS = ["r15:0", "r14:63", "rbx:31", "r12:5", "r13:8", "rbp:2", "rip:1", "rax:17"]
+REGISTERS = ["r15:0", "r14:63", "r8:31", "r12:5", "r13:8", "r9:2", "r10:1", "r11:17"]
 FIELDS = ["uart1.lcr:0", "uart0.scratch:7", "rtc0.cmos:900", "vga0.dac:77", "ports0.post_code:6", "ps20.memory:40",
           "lapic0.esr:5", "acpi-pm0.enable:1"]
 PAGES = [0x3000000, 0x3001fff, 0x31ffff8, 0x3200000, 0x2abcdef, 0x3ffffff, 0x1000000, 0x2fff000]
@@ -48,8 +48,8 @@ PAGES = [0x3000000, 0x3001fff, 0x31ffff8, 0x3200000, 0x2abcdef, 0x3ffffff, 0x100
 def registers_at_the_next_landmark(m, log, events):
     places = [event for event in events if event[1] > 20_000][:: max(1, len(events) // len(REGISTERS))]
     for register, (number, v, _) in zip(REGISTERS, places):
-        expect(refusal(m, log, f"-inject {v - 3}:register:{register}"),
-               rf"at event {place_after(events, v - 3)} ", "register", "the last exits")
+        expect(refusal(m, log, f"-inject {v - 1}:register:{register}"),
+               rf"at event {place_after(events, v - 1)} ", rf"register {register.split(':')[0]} of vCPU 0", "the last exits")
 
 
 def fields_at_the_next_event(m, log, events, fields):
@@ -90,7 +90,7 @@ def bits_of_the_log(m, log):
     expect(refusal(m, "/tmp/flipped"), rf"cut off at {body:#x}", "usable")
 
 
-@machine_test(cost=60)
+@machine_test(cost=25)
 def faults_are_found(lab):
     """38 faults, one at a time: registers, device fields, bytes of memory, events left out, bits of the log."""
     with lab.boot(Boot(extra=str(own_guests(lab)))) as m:
@@ -104,7 +104,7 @@ def faults_are_found(lab):
         bits_of_the_log(m, "/tmp/log")
 
 
-@machine_test(cost=60)
+@machine_test(level="all", cost=30)
 def bisected(lab):
     """Two replays side by side tell the instruction, and the byte or the field, though the log has only sums."""
     with lab.boot(Boot(extra=str(own_guests(lab)))) as m:
@@ -123,7 +123,7 @@ def bisected(lab):
 
 # ---- what a replay needs --------------------------------------------------------------------------------
 
-@machine_test(cost=15)
+@machine_test(cost=6)
 def overlays(lab):
     """A recording writes to a new overlay alone, and its replay to nothing."""
     guest = "-mem 64 /guests/exits.elf"
@@ -141,7 +141,7 @@ def overlays(lab):
         m.check("! test -e /tmp/new && cmp /tmp/disk /tmp/before")
 
 
-@machine_test(cost=15)
+@machine_test(cost=6)
 def other_machines_are_refused(lab):
     """The first difference is named, whatever it is."""
     with lab.boot(Boot(extra=str(own_guests(lab)))) as m:
@@ -163,7 +163,7 @@ def other_machines_are_refused(lab):
 
 # ---- replays that are left ------------------------------------------------------------------------------
 
-@machine_test(cost=20)
+@machine_test(cost=7)
 def left_on_the_way(lab):
     """A replay stops at a place, goes on as a new recording, or is cut off there."""
     with lab.boot(Boot(extra=str(own_guests(lab)))) as m:

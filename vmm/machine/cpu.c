@@ -31,6 +31,7 @@ struct cpu_initial {
 // An ioctl that cannot fail unless the VMM or this program is wrong.
 static int control(struct cpu *c, unsigned long request, void *argument, const char *name) {
     int r = ioctl(c->fd, request, argument);
+    c->changes++;
     if (r < 0)
         machine_stop(c->machine, MACHINE_FAILED, "%s of vCPU %u fails: %s", name, c->index,
                      strerror(errno));
@@ -242,6 +243,7 @@ int cpu_enter(struct cpu *c, uint64_t stop_count) {
     else if (!m->by_exits && !c->run->immediate_exit)
         plain_arm(m, c->run, stop_count);
     c->access_pending = false;
+    c->changes++;
     int error = m->by_exits ? exit_clock_run(c) : kvm_run(c);
     m->memory_written = false;
     m->count = m->exact ? c->chrono->count : m->by_exits ? m->count + !error : plain_count();

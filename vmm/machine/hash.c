@@ -1,5 +1,6 @@
 #include "vmm/machine/hash.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "vmm/machine/hash_walk.h"
 #define XXH_INLINE_ALL
@@ -30,11 +31,42 @@ void walk_field(struct walk *w, const char *name, const void *data, size_t size)
     w->fields++;
 }
 
-static void walk_registers(struct walk *w, struct machine *m) {
-    for (unsigned i = 0; i < m->cpu_count; i++)
-        walk_cpu(w, &m->cpus[i]);
+// ---- registers -----------------------------------------------------------------------------------------
+// A processor that has not run has the registers that it had: with several that saves most of the work.
+struct cpu_sum {
+    uint64_t at; // c->changes when it was made
+    struct state_adder sum;
+    unsigned groups, fields; // that it consists of
+};
+
+static void sum_cpu(struct walk *w, struct cpu *c) {
+    struct cpu_sum *known = c->sum;
+    if (known->at != c->changes) {
+        struct walk own = {.groups = w->groups, .fields = w->fields};
+        walk_cpu(&own, c);
+        *known = (struct cpu_sum){c->changes, own.sum, own.groups - w->groups,
+                                  own.fields - w->fields};
+    }
+    w->sum.sum += known->sum.sum;
+    w->sum.group += known->sum.group;
+    w->sum.field += known->sum.field;
+    w->groups += known->groups;
+    w->fields += known->fields;
 }
 
+static void walk_registers(struct walk *w, struct machine *m) {
+    for (unsigned i = 0; i < m->cpu_count; i++) {
+        struct cpu *c = &m->cpus[i];
+        if (!c->sum)
+            c->sum = calloc(1, sizeof(*c->sum));
+        if (w->name || !c->sum)
+            walk_cpu(w, c);
+        else
+            sum_cpu(w, c);
+    }
+}
+
+// ---- devices -------------------------------------------------------------------------------------------
 static bool device_field(struct state_visitor *v, const char *name, void *data, size_t size) {
     walk_field((struct walk *)v, name, data, size);
     return true;
@@ -48,6 +80,7 @@ static void walk_devices(struct walk *w, struct machine *m) {
     }
 }
 
+// ---- checks --------------------------------------------------------------------------------------------
 typedef void (*walk_all)(struct walk *w, struct machine *m);
 
 static struct walk summed(struct machine *m, walk_all all) {
@@ -57,8 +90,9 @@ static struct walk summed(struct machine *m, walk_all all) {
 }
 
 void machine_check(struct machine *m, struct state_check *check) {
-    check->registers = summed(m, walk_registers).sum;
-    check->devices = summed(m, walk_devices).sum;
+    struct walk registers = summed(m, walk_registers), devices = summed(m, walk_devices);
+    check->registers = state_sum_of(&registers.sum);
+    check->devices = state_sum_of(&devices.sum);
 }
 
 uint64_t machine_hash_state(struct machine *m) {
@@ -72,11 +106,11 @@ uint64_t machine_hash_state(struct machine *m) {
 static int name_one(struct machine *m, walk_all all, const struct state_sum *recorded,
                     const char *otherwise, char *buf, size_t n) {
     struct walk w = summed(m, all), names = {.name = buf, .name_size = n};
-    if (state_sum_equal(&w.sum, recorded))
+    struct state_sum here = state_sum_of(&w.sum);
+    if (state_sum_equal(&here, recorded))
         return snprintf(buf, n, "%s", "");
     int used = snprintf(buf, n, "%s", otherwise);
-    state_sum_locate(&w.sum, recorded, w.groups, w.fields, &names.wanted_group,
-                     &names.wanted_field);
+    state_sum_locate(&here, recorded, w.groups, w.fields, &names.wanted_group, &names.wanted_field);
     if (names.wanted_group < 0)
         return used;
     all(&names, m);

@@ -5,7 +5,7 @@
 
 struct walk {
     struct state_visitor visitor; // first: devices get this pointer
-    struct state_sum sum;
+    struct state_adder sum;
     unsigned groups, fields; // so far
     const char *owner, *kind;
     unsigned instance;

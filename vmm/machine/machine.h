@@ -40,6 +40,8 @@ struct cpu {
     bool nmi_pending;
     bool init_pending, sipi_pending; // arrived, not yet carried out
     uint8_t sipi_vector;
+    uint64_t changes;            // grows whenever the registers may have changed
+    struct cpu_sum *sum;         // of the registers (hash.c)
     bool access_pending;         // a port or memory access is completed by the next KVM_RUN
     struct cpu_initial *initial; // registers as after power-on (cpu.c)
 };
