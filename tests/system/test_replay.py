@@ -1,9 +1,10 @@
 """Replays that must not agree: every fault is noticed, and told at its true place. And replays that are left."""
 import re
+from statistics import median
 
 from guests import own_lines, recorded, replayed
-from harness import Boot, Failure, machine_test
-from test_guest import own_guests
+from harness import Boot, Failure, benchmark, machine_test
+from test_guest import LINUX_LINE, linux_guest, own_guests
 
 AREA = "Record and replay"
 GUEST = "-mem 64 /guests/queue.elf"
@@ -187,3 +188,43 @@ def left_on_the_way(lab):
         output, status = m.sh(f"vmx -replay /tmp/log -until event:999999 {GUEST} 2>&1")
         if status != 125 or "the log has no event 999999" not in output:
             raise Failure(f"an event that is not there: status {status}: {output}")
+
+
+# ---- what recording costs ---------------------------------------------------------------------------------
+# Busy ticks of the host per instruction of the guest, recording against pass-through, median of three seeds; the
+# log's bytes; and busy ticks of the replay against those of the recorded run.
+GOALS = {"overhead": 1.05, "replay": 1.1, "bytes per 1000": 0.1, "bytes per event": 6}
+
+
+def figures(m, options):
+    """The line that `vmx -stats` writes, as {name: number}."""
+    m.check(f"vmx -stats /tmp/figures {options} > /dev/null < /dev/null", limit=300)
+    words = m.check("cat /tmp/figures").split()[1:]
+    return {name: int(value) for name, value in zip(words[::2], words[1::2]) if value.isdigit()}
+
+
+def per_instruction(run):
+    return run["busy_ticks"] / run["instructions"]
+
+
+def cost_of_recording(m, guest):
+    plain = per_instruction(figures(m, guest))
+    overheads, replays = [], []
+    for seed in (1, 2, 3):
+        run = figures(m, f"-record /tmp/log -seed {seed} {guest}")
+        overheads.append(per_instruction(run) / plain)
+        replays.append(figures(m, f"-replay /tmp/log {guest}")["busy_ticks"] / run["busy_ticks"])
+    each = re.search(r"events: \d+, ([\d.]+) bytes each", m.check("chrono-log stat /tmp/log"))[1]
+    row = {"overhead": round(median(overheads), 4), "replay": round(median(replays), 4),
+           "bytes per 1000": round(1000 * run["log_bytes"] / run["instructions"], 4),
+           "bytes per event": float(each), "events": run["events"], "hash bytes": run["hash_bytes"]}
+    missed = [name for name, most in GOALS.items() if row[name] > most]
+    return {**row, "goal": "missed: " + ", ".join(missed) if missed else "met"}
+
+
+@benchmark(boot=Boot(), cost=300)
+def recording(lab):
+    run = f"-mem 256 -initrd /guests/work.cpio -append '{LINUX_LINE}' /guests/vmlinuz"
+    with lab.boot(Boot(mem=448, extra=str(linux_guest(lab))), ips=100_000_000) as m:
+        return {"recording a program that computes": cost_of_recording(m, "-mem 64 /guests/compute.elf"),
+                "recording a boot of Debian": cost_of_recording(m, run)}
