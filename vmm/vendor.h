@@ -7,13 +7,8 @@
 // Optional abilities, asked for by number so that nobody tests the vendor.
 enum vmm_ability {
     ABILITY_STEP,         // monitor trap flag works (probed, not believed)
-    ABILITY_COUNT_STOP,   // preemption timer
     ABILITY_EXECUTE_ONLY, // second-level entries may allow only execution
     ABILITY_DIRTY_BITS,   // second-level accessed and dirty bits
-    ABILITY_DIRTY_LOG,    // page-modification log
-    ABILITY_VPID,
-    ABILITY_TSC_SCALING,
-    ABILITY_1G_PAGES,
 };
 
 // What an entry should watch for; the vendor translates it into its control fields.
@@ -23,10 +18,7 @@ enum vmm_intercept {
     INTERCEPT_RDTSC = 1u << 2,
     INTERCEPT_RAND = 1u << 3,
     INTERCEPT_PAUSE = 1u << 4,
-    INTERCEPT_DR = 1u << 5,
     INTERCEPT_STEP = 1u << 6,
-    INTERCEPT_DESCRIPTORS = 1u << 7,
-    INTERCEPT_CR3 = 1u << 8,
     INTERCEPT_PRESENT_FAULTS = 1u << 9, // #PF on pages that are mapped (vmm/spurious.c)
     INTERCEPT_INT3 = 1u << 10,          // #BP
 };

@@ -21,14 +21,9 @@ static void set_controls(struct vcpu *v, uint32_t intercepts) {
     static const struct {
         uint32_t intercept, primary, secondary;
     } map[] = {
-        {INTERCEPT_IRQ_WINDOW, CPU_IRQ_WINDOW, 0},
-        {INTERCEPT_NMI_WINDOW, CPU_NMI_WINDOW, 0},
-        {INTERCEPT_RDTSC, CPU_RDTSC, 0},
-        {INTERCEPT_RAND, 0, CPU2_RDRAND | CPU2_RDSEED},
-        {INTERCEPT_PAUSE, CPU_PAUSE, 0},
-        {INTERCEPT_STEP, CPU_MONITOR_TRAP, 0},
-        {INTERCEPT_DESCRIPTORS, 0, CPU2_DESCRIPTORS},
-        {INTERCEPT_CR3, CPU_CR3_LOAD, 0},
+        {INTERCEPT_IRQ_WINDOW, CPU_IRQ_WINDOW, 0}, {INTERCEPT_NMI_WINDOW, CPU_NMI_WINDOW, 0},
+        {INTERCEPT_RDTSC, CPU_RDTSC, 0},           {INTERCEPT_RAND, 0, CPU2_RDRAND | CPU2_RDSEED},
+        {INTERCEPT_PAUSE, CPU_PAUSE, 0},           {INTERCEPT_STEP, CPU_MONITOR_TRAP, 0},
     };
     uint32_t primary = vmx_controls.primary, secondary = vmx_controls.secondary;
     if (intercepts)

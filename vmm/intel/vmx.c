@@ -218,13 +218,8 @@ static bool vmx_has(enum vmm_ability a) {
     const struct vmx_controls *c = &vmx_controls;
     switch (a) {
     case ABILITY_STEP: return (c->primary_may & CPU_MONITOR_TRAP) && vmm_clock.step_works;
-    case ABILITY_COUNT_STOP: return true;
     case ABILITY_EXECUTE_ONLY: return c->ept_vpid & BIT(0);
     case ABILITY_DIRTY_BITS: return c->ept_vpid & BIT(21);
-    case ABILITY_DIRTY_LOG: return c->secondary_may & CPU2_PML;
-    case ABILITY_VPID: return c->secondary & CPU2_VPID;
-    case ABILITY_TSC_SCALING: return c->secondary_may & CPU2_TSC_SCALING;
-    case ABILITY_1G_PAGES: return c->ept_vpid & BIT(17);
     }
     return false;
 }
