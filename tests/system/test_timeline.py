@@ -8,6 +8,7 @@ from harness import BUILD, Boot, benchmark, machine_test
 
 AREA = "Debugger"
 LINUX_IDT = 0xfffffe0000000000     # where Linux maps it for all, whatever else moves
+TORTURE_IDT = 0x5000               # tests/guests/torture/memory.h
 
 
 def travel_check(m, points, idt, options, limit):
@@ -24,13 +25,15 @@ def idt_of(guest):
 
 
 @machine_test(cost=30)
-def small_guest(lab):
+def small_guests(lab):
     folder = lab.folder / "files"
     (folder / "guests").mkdir(parents=True, exist_ok=True)
     shutil.copy(BUILD / "machine-tests/travel_check", folder / "guests")
-    shutil.copy(BUILD / "guests/queue.elf", folder / "guests")
+    for name in ("queue", "torture"):
+        shutil.copy(BUILD / f"guests/{name}.elf", folder / "guests")
     with lab.boot(Boot(extra=str(folder))) as m:
-        travel_check(m, 30, idt_of("queue"), "-mem 64 /guests/queue.elf", 200)
+        for guest, idt in (("queue", idt_of("queue")), ("torture", TORTURE_IDT)):
+            travel_check(m, 20, idt, f"-mem 64 /guests/{guest}.elf", 200)
 
 
 @machine_test(level="all", cost=300)
@@ -45,7 +48,7 @@ def debian_travels(lab, points):
     options = ("-mem 256 -initrd /guests/initrd -append 'console=ttyS0 quiet rdinit=/roles role=nothing'"
                " /guests/vmlinuz")
     with lab.boot(Boot(mem=1024, extra=extra), ips=linux.IPS) as m:
-        return travel_check(m, points, LINUX_IDT, options, 900)
+        return travel_check(m, points, LINUX_IDT, options, 1200)
 
 
 @benchmark(cost=100)
