@@ -4,7 +4,7 @@ import re
 
 from datadisk import fetch
 from gdb import DebugSession, Debuggee, transcript
-from session import IPS, built
+from session import built
 from story import SceneFailed
 
 # What is typed into gdb. `monitor when` says where we are; `monitor costs` what the last travel executed again.
@@ -68,7 +68,7 @@ def steps_of_debian(story, log, images):
     folder.mkdir()
     debuggee = Debuggee(argparse.Namespace(what=str(log), image=[str(path) for path in images], symbols=[], vmlinux=None),
                         folder)
-    with DebugSession(debuggee, folder, write=lambda data: None, log_dir=folder, ips=IPS) as session:
+    with DebugSession(debuggee, folder, write=lambda data: None, log_dir=folder) as session:
         text = transcript(session.port, [], TYPED_AT_DEBIAN, show=stage.show)
     costs = [int(cost) for cost in COST.findall(text)]
     places = [int(count) for count in COUNT.findall(text)]
@@ -76,5 +76,7 @@ def steps_of_debian(story, log, images):
         raise SceneFailed("gdb did not step backwards at the end of Debian's recording")
     story.figures["reverse_debian"] = {"count": places[-1], "first_instructions": costs[0],
                                        "reverse_stepi_instructions": costs[1]}
+    if checkpoint := re.search(r"the last one in (\d+)", text):
+        story.figures["reverse_debian"]["checkpoint_instructions"] = int(checkpoint[1])
     stage.say(f"\n  Two steps back from the end of Debian's {places[-1]:,} instructions: {costs[0]:,} and {costs[1]:,} "
               "instructions executed again.")
