@@ -168,7 +168,8 @@ static void ended(struct run_result *result, enum run_end end, const char *text)
 static bool interrupted(uint64_t steps) {
     const struct remote_attention *a = &fake.attention;
     struct pollfd p = {.fd = a->fd, .events = POLLIN};
-    if (steps < fake.patience || !a->readable || (a->fd >= 0 && poll(&p, 1, steps % 1000 == 0) <= 0))
+    if (steps < fake.patience || !a->readable ||
+        (a->fd >= 0 && poll(&p, 1, steps % 1000 == 0) <= 0))
         return false;
     return a->readable(a->opaque);
 }

@@ -14,7 +14,7 @@ class Bridge:
     was told to go (`polite`, a regular expression for the last bytes of either), is not spoken for.
     """
     KEEP, LAST = 1 << 20, 64
-    ANSWER_SECONDS = 5
+    ANSWER_SECONDS = 20
 
     def __init__(self, console, port=0, farewell=b"", answer=b"", polite=b"(?!)"):
         self.console = console

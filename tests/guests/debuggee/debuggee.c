@@ -11,6 +11,7 @@ enum { DB = 1 };
 extern uint64_t pml4[512];
 
 volatile unsigned rounds, ticks, second_cpu_rounds, traps, result;
+volatile bool fall_asleep; // set by a debugger
 volatile uint64_t counter; // for watchpoints: written in one place only, once a round
 volatile unsigned guarded; // the guest watches it itself
 static char source[64] = "the quick brown fox jumps over the lazy dog", target[64];
@@ -172,6 +173,13 @@ __attribute__((noinline)) void sleep_a_tick(void) {
         __asm__ volatile("sti; hlt");
 }
 
+// Nothing wakes it again: the timer is masked.
+static void sleep_forever(void) {
+    *apic(0x320) = VECTOR | 1 << 16;
+    for (;;)
+        __asm__ volatile("sti; hlt");
+}
+
 // The command line is where Multiboot's information says; bit 2 of its flags: there is one.
 static bool is_forever(void) {
     extern uint32_t boot_info;
@@ -198,6 +206,8 @@ int guest_main(void) {
         use_two_spaces();
         check_the_world();
         sleep_a_tick();
+        if (fall_asleep)
+            sleep_forever();
     }
     check("counter", counter, rounds);
     return end();
