@@ -454,6 +454,7 @@ int main(int argc, char **argv) {
     end_count = now().count;
     check(r.end == RAN_TO_END, "the end", "count %lu, event %lu: %s", end_count, now().event,
           r.text);
+    test_costs(argc - 2, argv + 2);
     test_steps_back();
     if (points > 0) {
         test_watchpoints();
@@ -463,7 +464,6 @@ int main(int argc, char **argv) {
     check(dearest <= LIMIT, "steps back", "at most %lu ticks again", dearest);
     printf("figure reverse_stepi %lu\n", dearest);
     timeline_free(t);
-    test_costs(argc - 2, argv + 2);
     printf("end: %u failures\n", failures);
     return failures != 0;
 }
