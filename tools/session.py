@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from datadisk import MOUNT
-from emu import EmuError, Machine, end_on_signals, start
+from emu import EmuError, Machine, start
 from emu.terminal import ESCAPE, have_terminal, pump_keys, raw_terminal, write_out
 from emu.typing import type_stream
 
@@ -156,6 +156,3 @@ class Session:
             pump_keys(lambda: self.running.alive() and not self.window.ended.is_set(), typed)
         if not self.window.ended.is_set():
             self.running.stop()
-
-
-__all__ = ["BUILD", "IPS", "Session", "built", "end_on_signals"]
