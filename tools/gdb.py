@@ -17,7 +17,7 @@ from emu.terminal import write_out
 from emu.typing import Script
 from guest import Guest, add_arguments as add_guest_arguments
 from pack import is_pack
-from recording import MAGIC, MESSAGES, Recording, default_symbols, recorder, show_messages
+from recording import MAGIC, MESSAGES, Recording, default_symbols, recorder
 from session import Session
 
 TOOLS = Path(__file__).resolve().parent
