@@ -130,6 +130,9 @@ int log_close(struct log_writer *w) {
 uint64_t log_writer_size(const struct log_writer *w) {
     return w->size;
 }
+uint64_t log_writer_v(const struct log_writer *w) {
+    return w->v;
+}
 uint64_t log_writer_records(const struct log_writer *w) {
     return w->record_count;
 }

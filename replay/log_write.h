@@ -17,5 +17,6 @@ int log_flush(struct log_writer *w);
 int log_close(struct log_writer *w);
 
 uint64_t log_writer_size(const struct log_writer *w); // bytes written so far
+uint64_t log_writer_v(const struct log_writer *w);    // V after the last record
 // Number of the next record.
 uint64_t log_writer_records(const struct log_writer *w);

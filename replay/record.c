@@ -249,7 +249,8 @@ void recorder_start(struct inputs *in, const struct landmark *at) {
     r->next_check = at->count + r->settings.check_interval;
     r->next_flush = landmark_v(in, at) + FLUSH_TICKS(in);
     world_start(in, landmark_v(in, at));
-    if (log_writer_records(r->log)) // a stop there is an exit of the guest: the replay has it, too
+    // Where a replay was left is an exit of the guest: the next replay has it, too. An event there does as well.
+    if (log_writer_records(r->log) && log_writer_v(r->log) != landmark_v(in, at))
         append_event(in, LOG_ANCHOR, landmark_v(in, at), 0, NULL, 0);
 }
 

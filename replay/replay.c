@@ -53,6 +53,8 @@ static bool due(struct inputs *in, const struct landmark *at, enum log_kind kind
     }
     if (r->event.v != v || r->event.kind != kind)
         return false;
+    if (kind == LOG_ANCHOR && !r->event.value) // only a stop, made when more had happened at this V
+        return true;
     struct state_check here = {0};
     in->target.check(in->target.opaque, &here);
     if (state_check_equal(&here, &r->event.check)) {

@@ -2,6 +2,7 @@
 /* libs: -lzstd */
 // Recording and replaying with a machine of a few lines: a counter that hashes what it is given and when.
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,9 +14,10 @@
 #include "replay/inputs.h"
 #include "replay/log_read.h"
 
-#define HZ    1000000ull
-#define STOPS 2000
-#define LOG   "test_replay.log"
+#define HZ      1000000ull
+#define STOPS   2000
+#define LOG     "test_replay.log"
+#define NEW_LOG "test_replay_new.log"
 
 static const char description[] = "tick instruction\nmemory 1\nkernel 12 00ff vmlinuz\n";
 
@@ -197,6 +199,32 @@ static void other_machine(void **state) {
     assert_non_null(strstr(error, "recorded \"memory 1\", here \"memory 2\""));
 }
 
+// Left in the middle and recorded on: the new log has both parts, and needs nothing of the old one.
+static void left_and_recorded_on(void **state) {
+    struct toy a, b, c;
+    char error[256] = "";
+    record(&a, 2);
+    begin(&b, inputs_replay(LOG, description, HZ, error), -1);
+    run(&b, 700);
+    struct landmark at = landmark(&b);
+    assert_int_equal(inputs_go_live(b.in, LOG, &at, error), -EINVAL); // it is being read
+    assert_int_equal(inputs_go_live(b.in, NEW_LOG, &at, error), 0);
+    assert_false(inputs_replaying(b.in));
+    run(&b, 300);
+    at = landmark(&b);
+    assert_int_equal(inputs_finish(b.in, &at, "powered off"), 0);
+    inputs_free(b.in);
+    begin(&c, inputs_replay(NEW_LOG, description, HZ, error), -1);
+    while (!c.stopped && c.anchor + c.count < b.anchor + b.count)
+        run(&c, 1);
+    end(&c);
+    if (c.failed)
+        fail_msg("%s", c.reason);
+    assert_int_equal(c.state, b.state);
+    assert_int_equal(c.memory.full, b.memory.full);
+    unlink(NEW_LOG);
+}
+
 // Reads all records; returns log_next()'s last result, the error in `error`.
 static int read_all(const uint8_t *data, size_t size, char error[256], uint64_t *records) {
     error[0] = 0;
@@ -251,7 +279,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_again),  cmocka_unit_test(other_guest),
         cmocka_unit_test(memory_byte), cmocka_unit_test(other_machine),
-        cmocka_unit_test(damage),
+        cmocka_unit_test(damage),      cmocka_unit_test(left_and_recorded_on),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(LOG);
