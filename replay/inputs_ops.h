@@ -31,7 +31,8 @@ struct inputs {
     uint64_t start_ns;       // host's monotonic clock when V was 0 (world.c)
     uint64_t held_ns;        // the same when a debugger took hold of the VM
     struct chaos chaos;
-    bool by_exits; // counts are of exits
+    bool by_exits;     // counts are of exits
+    uint64_t moved_at; // count at which time last followed the world's
 };
 
 // With an implementation; NULL: out of memory.
