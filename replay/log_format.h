@@ -6,7 +6,7 @@
 #include "replay/checks.h"
 
 #define LOG_MAGIC        "CHRONLOG"
-#define LOG_VERSION      2
+#define LOG_VERSION      2u
 #define LOG_CHUNK_MAGIC  0x4b4e4843u // "CHNK"
 #define LOG_CHUNK_MAX    (1u << 20)  // of a chunk's records, before compression
 #define LOG_CHUNK_TARGET (32u << 10) // a chunk is closed when it holds this much
