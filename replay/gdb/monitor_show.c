@@ -74,20 +74,19 @@ static bool read_registers(struct debugger *d, struct target_registers *r) {
     return !error;
 }
 
-// Between 16 and 32 bits gdb changes of its own accord; between those and 64 bits the registers differ, which it
-// learns when it connects.
+// gdb learns of registers when it connects. Only from i8086's it changes to i386 of its own accord, and back.
 static void advise(struct debugger *d, enum gdb_arch fitting) {
-    bool reconnect = (d->arch == GDB_ARCH_X86_64) != (fitting == GDB_ARCH_X86_64);
+    bool same_registers = d->arch == GDB_ARCH_I8086 && fitting == GDB_ARCH_I386;
     const char *name = registers_arch_name(fitting);
     if (d->next_arch != d->arch)
         debugger_say(d, "when it connects again: those of %s\n", registers_arch_name(d->next_arch));
-    else if (reconnect)
+    else if (same_registers)
+        debugger_say(d, "for code of this mode: set architecture %s\n", name);
+    else if (fitting != d->arch)
         debugger_say(d,
                      "for code of this mode: monitor arch %s, disconnect, set architecture %s, "
                      "and connect again\n",
                      name, name);
-    else if (fitting != d->arch)
-        debugger_say(d, "for code of this mode: set architecture %s\n", name);
 }
 
 void monitor_arch(struct debugger *d, const struct words *w) {

@@ -34,13 +34,15 @@ def sessions():
     return found
 
 
-def compare(command, answer, text):
-    """Each line of the chapter's answer is part of what was said, in that order."""
+def differences(command, answer, text):
+    """Each line of the chapter's answer is part of what was said, in that order; sentences where not."""
     at = 0
     for line in answer:
-        at = text.find(line, at)
-        if at < 0:
-            raise Failure(f"docs/debugging.md, {command!r}: no {line!r} (in this order) in:\n{text}")
+        found = text.find(line, at)
+        if found < 0:
+            yield f"docs/debugging.md, {command!r}: no {line!r} (in this order) in:\n{text}"
+        else:
+            at = found
 
 
 def run(command, more, folder):
@@ -54,16 +56,19 @@ def run(command, more, folder):
     return done.stdout.decode(errors="replace")
 
 
-@machine_test(cost=40)
+@machine_test(level="all", cost=60)
 def word_by_word(lab):
+    wrong = []
     for command, answer, typed in sessions():
         more = []
         for text, _ in typed:
             more += ["-ex", f"echo (gdb) {text}\\n", "-ex", text]
         said = run(command, (["--batch"] + more) if typed else [], lab.folder)
-        compare(command, answer, said)
+        wrong += differences(command, answer, said)
         for text, wanted in typed:
             _, mark, said = said.partition(f"(gdb) {text}\n")
             if not mark:
-                raise Failure(f"docs/debugging.md: gdb did not come to {text!r}")
-            compare(text, wanted, said.split("\n(gdb) ")[0])
+                raise Failure("\n".join(wrong + [f"docs/debugging.md: gdb did not come to {text!r}"]))
+            wrong += differences(text, wanted, said.split("\n(gdb) ")[0])
+    if wrong:
+        raise Failure("\n".join(wrong))

@@ -139,12 +139,12 @@ def from_real_mode_to_long_mode(line):
             ("p $efer", "LMA"), ("stepi", None), ("p/x $rbx", "0x123456789abcdef0"), ("continue", "switched itself off"), ("continue", "exited")], modes)
         if "reply is too long" in text:
             raise Failure(text)
-    with vm(line.m, "-gdb-arch i386 -mem 64 /guests/modes.bin"):
+    with vm(line.m, "-gdb-arch i8086 -mem 64 /guests/modes.bin"):
         line.talk([
-            ("show architecture", "i386"), ("set architecture i8086", "i8086"), ("x/2i $pc", r"cli *\n.*xor +%ax,%ax"),
-            ("break *0x7e00", None), ("continue", "Breakpoint"), ("set architecture i386", "i386"), ("x/i $pc", r"mov +\$0x10,%eax"),
-            ("stepi", None), ("p $eax", "= 16"), ("monitor arch", "gdb has the registers of i386"), ("monitor arch x86-64", "when it connects again"),
-            ("kill", "killed")])
+            ("show architecture", "i8086"), ("x/2i $pc", r"cli *\n.*xor +%ax,%ax"), ("p $eip", "0x7c00"), ("monitor arch", "16-bit mode"),
+            ("break *0x7e00", None), ("continue", "Breakpoint"), ("monitor arch", "set architecture i386"), ("set architecture i386", "i386"),
+            ("x/i $pc", r"mov +\$0x10,%eax"), ("stepi", None), ("p $eax", "= 16"), ("set architecture i8086", "i8086"), ("x/i $pc", r"mov +%ax,%ds"),
+            ("monitor arch x86-64", "when it connects again"), ("kill", "killed")])
 
 
 @machine_test(cost=45)
@@ -202,10 +202,10 @@ def script(line, folder, name, text):
 def ways_back(line, folder):
     with vm(line.m, f"-replay /tmp/log {RECORDED}"):
         line.talk(AT_GUEST_MAIN + [
-            ("break count_up", None), ("continue 3", "count_up"), ("p rounds", "= 2"), ("reverse-continue", "count_up"), ("p rounds", "= 1"),
+            ("break count_up", None), ("continue", "count_up"), ("continue 2", "count_up"), ("p rounds", "= 2"), ("reverse-continue", "count_up"), ("p rounds", "= 1"),
             ("continue", "count_up"), ("reverse-continue 2", "count_up"), ("p rounds", "= 0"), ("delete", None),
-            ("tbreak three_lines", None), ("continue", "three_lines"), ("next", "add"), ("reverse-next", "add"), ("reverse-next", "three_lines|guest_main"),
-            ("tbreak add", None), ("continue", "add"), ("reverse-finish", "three_lines"), ("step", "add"), ("reverse-step", "three_lines"),
+            ("tbreak three_lines", None), ("continue", "three_lines"), ("next", "add"), ("reverse-next", "add|three_lines"), ("reverse-next", "count_up"),
+            ("tbreak add", None), ("continue", "add"), ("reverse-finish", "three_lines"), ("step", "add"), ("reverse-step", "three_lines|guest_main"),
             ("watch target[40]", "Hardware watchpoint"), ("continue", r"New value = 100 'd'"), ("p $rcx", "= 23"), ("reverse-continue", r"Old value = 100 'd'"),
             ("x/i $pc", "copy_rep.*rep movs"), ("p $rcx", "= 24"), ("delete", None),
             ("watch counter", None), ("continue", "New value = 2"), ("continue", "New value = 3"), ("reverse-continue", "Old value = 3\n+New value = 2"),
@@ -281,7 +281,7 @@ def slowly(line, data):
         return b"".join(client.recv(1) for _ in range(20))
 
 
-@machine_test(cost=25)
+@machine_test(level="all", cost=25)
 def broken_clients(lab):
     """Whatever a client does, the VM goes on and the next one can connect."""
     with lab.boot(Boot(mem=256, extra=files(lab))) as m:
