@@ -30,7 +30,8 @@ def address(guest, symbol):
 
 
 def drive(m, test, arguments, variable="0", function="0"):
-    m.check(f"/guests/debug_check {test} {variable} {function} -mem 64 {arguments} > /tmp/out 2>&1; cat /tmp/out", GOOD)
+    m.check(f"/guests/debug_check {test} {variable} {function} -mem 64 {arguments} > /tmp/out 2>&1; cat /tmp/out", GOOD,
+            limit=200)
 
 
 def drive_replay(m, test, guest, variable, function, arguments=""):
@@ -50,7 +51,7 @@ def replay(lab):
 @machine_test(cost=10)
 def replay_of_two_processors(lab):
     with lab.boot(Boot(extra=str(files(lab)))) as m:
-        drive_replay(m, "replay", "race", "cpu_stack", "put", "-cpus 2")
+        drive_replay(m, "processors", "race", "cpu_stack", "put", "-cpus 2")
 
 
 @machine_test(cost=12)
