@@ -169,7 +169,7 @@ def stops_and_threads(lab):
 # ---- a replay --------------------------------------------------------------------------------------------
 
 RECORDED = "-mem 64 /guests/debuggee.elf"
-AROUND = ("python p = lambda: [gdb.execute(c, to_string=True) for c in ('info all-registers', 'x/32gx $rsp', 'p ticks', 'p counter')]")
+AROUND = ("python p = lambda: [gdb.execute(c, to_string=True) for c in ('info all-registers', 'x/32gx $rsp', 'output ticks', 'output counter')]")
 IDENTITY = ("python import random; random.seed(7); bad = 0\n"
             "for i in range({n}):\n"
             "    gdb.execute('monitor goto %d' % random.randrange(2000, {last}), to_string=True)\n"
@@ -247,7 +247,7 @@ def backwards_often(lab):
         line = Line(m)
         count = recorded(m)
         often_back(line, lab.folder)
-        steps_are_undone(line, lab.folder, count, 30)
+        steps_are_undone(line, lab.folder, count, 12)
         line.close()
 
 
