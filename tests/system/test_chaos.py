@@ -109,7 +109,7 @@ def clock_none(lab):
 @machine_test(Boot(cpus=2), cost=15)
 def two_processors_of_the_machine(lab):
     """Bochs does not count instructions there: recordings pass time by exits of their own accord."""
-    with lab.boot(Boot(cpus=2, extra=str(own_guests(lab)))) as m:
+    with lab.boot(Boot(cpus=2, extra=str(own_guests(lab))), ips=IPS) as m:
         first = m.check("vmx -mem 64 -record /tmp/log /guests/exits.elf", re.compile(r"no instruction clock here"))
         if not re.search(r"^end \d+ ok, 0 not ok", first, re.MULTILINE):
             raise Failure(first)

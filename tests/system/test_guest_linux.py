@@ -8,6 +8,7 @@ from pathlib import Path
 
 from emu import Machine, start
 from emu.shell import Shell
+from guests import own_lines, recorded, replayed
 from harness import BUILD, TOP, Boot, Failure, machine_test
 
 AREA = "Guests"
@@ -49,6 +50,25 @@ disks)
         umount /mnt
     done
     echo "$(nproc) processors" ;;
+swap)
+    /etc/rc.local
+    mkswap /dev/vda > /dev/null
+    swapon /dev/vda
+    mount -t tmpfs -o size=200m tmpfs /mnt
+    head -c 1000000 /dev/urandom > /mnt/part
+    for file in 1 2 3 4 5 6; do
+        for part in 1 2 3 4 5 6 7 8; do
+            cat /mnt/part
+        done > /mnt/$file
+    done
+    cat /mnt/* > /dev/null
+    md5sum /mnt/1 /mnt/6
+    grep -E '^pswp(in|out)' /proc/vmstat ;;
+race)
+    for run in 1 2 3; do
+        /racer
+    done
+    echo "$(nproc) processors" ;;
 esac
 poweroff -f
 """
@@ -68,6 +88,7 @@ def kernel_files(lab, kernel):
     (tree / "etc/profile").write_text(re.sub("PS1=.*", "PS1='guest# '", profile))
     (tree / "roles").write_text(ROLES)
     (tree / "roles").chmod(0o755)
+    shutil.copy(BUILD / "worlds/racer", tree / "racer")
     subprocess.run([TOP / "tools/initrd", "-o", lab.folder / "guest.cpio", "--tree", tree], check=True)
     return Path(done.stdout.decode().strip()), lab.folder / "guest.cpio"
 
@@ -83,7 +104,11 @@ def image_files(lab, kernel):
 
 
 def vmx(line=LINE, mem=GUEST_MEM, options=""):
-    return f"vmx -mem {mem} {options} -initrd /guests/initrd -append '{line}' /guests/vmlinuz"
+    return f"vmx {guest_options(line, mem, options)}"
+
+
+def guest_options(line=LINE, mem=GUEST_MEM, options=""):
+    return f"-mem {mem} {options} -initrd /guests/initrd -append '{line}' /guests/vmlinuz"
 
 
 @contextmanager
@@ -150,6 +175,16 @@ def verify_disk(lab, disk, digest):
         raise Failure(f"{disk}: the file differs from what the guest wrote")
 
 
+def typed_and_replayed(m, cpus):
+    """A session recorded as it is typed, on disks whose writes are forgotten, and its replay."""
+    options = guest_options(options=f"-cpus {cpus} -disk /dev/hda,private -disk /dev/hdb,private,if=ide")
+    with guest_shell(m, f"vmx -record /tmp/twin -log /tmp/twin.messages {options}") as guest:
+        interrupt(guest)
+        checked(guest, "mount -t ext4 /dev/vda /mnt; md5sum /mnt/new/random; rm /mnt/new/random; umount /mnt; sync")
+        checked(guest, "dd if=/dev/sda of=/dev/vda bs=64k count=32 2> /dev/null; sync; md5sum /dev/vda")
+    replayed(m, options, limit=LIMIT)
+
+
 def interactive(lab, kernel, cpus):
     disks = [ext4_disk(lab, "virtio.img"), ext4_disk(lab, "ide.img")]
     options = f"-cpus {cpus} -disk /dev/hda -disk /dev/hdb,if=ide"
@@ -162,6 +197,7 @@ def interactive(lab, kernel, cpus):
             interrupt(guest)
             digests = [use_disk(guest, "vda"), use_disk(guest, "sda")]
             checked(guest, "ls -la /proc > /dev/null; seq 10000 | sort -rn | md5sum")
+        typed_and_replayed(m, cpus)
         m.com1.send("poweroff\n")
         m.powers_off(60)
     for disk, digest in zip(disks, digests):
@@ -192,8 +228,13 @@ def free_memory(m):
     return int(m.check("awk '/^MemFree/ { print $2 }' /proc/meminfo").split()[-1])
 
 
+def background_options(role, line):
+    return guest_options(f"{line} role={role}", 128, f"-no-reboot -serial file:/tmp/{role}")
+
+
 def in_background(m, role, line):
-    output = m.check(f"{vmx(f'{line} role={role}', 128, f'-no-reboot -serial file:/tmp/{role}')} & echo pid $!")
+    log = f"-record /tmp/{role}.log -log /tmp/{role}.messages"
+    output = m.check(f"vmx {log} {background_options(role, line)} & echo pid $!")
     return re.search(r"^pid (\d+)$", output, re.MULTILINE)[1]
 
 
@@ -204,7 +245,7 @@ def wait_line(m, role, text, seconds):
 
 @machine_test(level="all", cost=200)
 def three_at_once(lab):
-    """One is killed, one crashes, the third does not notice; all memory comes back."""
+    """One is killed, one crashes, the third does not notice; all memory comes back. All are recorded."""
     line = "console=ttyS0 quiet panic=-1 rdinit=/roles"
     with lab.boot(Boot(mem=3 * 128 + 128, extra=image_files(lab, "cloud")), ips=IPS) as m:
         before = free_memory(m)
@@ -221,7 +262,11 @@ def three_at_once(lab):
         rounds = m.check("grep round /tmp/worker").splitlines()
         if len(rounds) != 60 or len({entry.split()[-2] for entry in rounds}) != 1:
             raise Failure("the third computed something else:\n" + "\n".join(rounds))
-        m.check("rm /tmp/worker /tmp/victim /tmp/crash")
+        for role in ("worker", "crash"):
+            m.check(f"mv /tmp/{role} /tmp/{role}.first")
+            replayed(m, background_options(role, line), f"/tmp/{role}.log", LIMIT)
+            m.check(f"cmp /tmp/{role}.first /tmp/{role}")
+        m.check("rm /tmp/worker* /tmp/victim* /tmp/crash*")
         lost = before - free_memory(m)
         if lost > 1024:
             raise Failure(f"{lost} KB of memory are gone after three guests")
@@ -259,10 +304,12 @@ def log_like_qemu(lab, kernel):
         expected = warnings(shell, lab.folder / "dmesg-qemu")
     disks = [ext4_disk(lab, "virtio.img"), ext4_disk(lab, "ide.img")]
     with lab.boot(Boot(mem=HOST_MEM, extra=extra), disks=disks, ips=IPS) as m:
-        with guest_shell(m, vmx(options="-cpus 2 -disk /dev/hda -disk /dev/hdb,if=ide")) as guest:
+        options = guest_options(options="-cpus 2 -disk /dev/hda,private -disk /dev/hdb,private,if=ide")
+        with guest_shell(m, f"vmx -record /tmp/twin -log /tmp/twin.messages {options}") as guest:
             for device in ("vda", "sda"):
                 use_disk(guest, device)
             seen = warnings(guest, lab.folder / "dmesg-vmx")
+        replayed(m, options, limit=LIMIT)
     more = [entry for entry in sorted(seen - expected) if not any(re.search(e, entry) for e in EXPLAINED)]
     if more:
         raise Failure("warnings that QEMU's guest does not have:\n" + "\n".join(more))
@@ -285,17 +332,15 @@ def two_processors_replayed(lab):
     """Recorded with two disks whose writes are kept aside, and replayed: equal to the last hash."""
     disks = [ext4_disk(lab, "virtio.img"), ext4_disk(lab, "ide.img")]
     before = [Path(disk).read_bytes() for disk in disks]
-    command = vmx("console=ttyS0 quiet rdinit=/roles role=disks",
-                  options="-cpus 2 -disk /dev/hda,private -disk /dev/hdb,private,if=ide {}")
+    options = guest_options("console=ttyS0 quiet rdinit=/roles role=disks",
+                            options="-cpus 2 -disk /dev/hda,private -disk /dev/hdb,private,if=ide")
     with lab.boot(Boot(mem=HOST_MEM, extra=image_files(lab, "cloud")), disks=disks, ips=IPS) as m:
-        recorded = m.check(command.format("-record /tmp/log"), re.compile(r"recorded \d+ instructions"), limit=LIMIT)
-        if recorded.count("hello from the workstation") != 2 or "2 processors" not in recorded:
-            raise Failure(f"the guest did not do its work:\n{recorded}")
-        replayed = m.check(command.format("-replay /tmp/log"), re.compile("all checks equal"), limit=LIMIT)
-        m.check("chrono-log verify /tmp/log", re.compile("^sound"))
-    def lines(text):
-        return [line for line in text.splitlines() if not line.startswith("vmx: ")]
-    if lines(recorded) != lines(replayed):
-        raise Failure(f"the replay printed something else:\n{recorded}\n----\n{replayed}")
+        first = recorded(m, options, limit=LIMIT)
+        if first.count("hello from the workstation") != 2 or "2 processors" not in first:
+            raise Failure(f"the guest did not do its work:\n{first}")
+        again = replayed(m, options, limit=LIMIT)
+        m.check("chrono-log verify /tmp/twin", re.compile("^sound"))
+    if own_lines(first) != own_lines(again):
+        raise Failure(f"the replay printed something else:\n{first}\n----\n{again}")
     if [Path(disk).read_bytes() for disk in disks] != before:
         raise Failure("a disk was written although its writes are private")
