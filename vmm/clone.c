@@ -49,6 +49,8 @@ static int clone_vcpu(struct vcpu *to, struct vcpu *from) {
     to->pending_debug = from->pending_debug;
     to->event = from->event;
     to->count = from->count;
+    to->injected_at = from->injected_at;
+    to->injected = from->injected;
     to->tsc_offset = from->tsc_offset;
     to->mp_state = from->mp_state;
     to->guest_debug = from->guest_debug;

@@ -31,7 +31,7 @@
 
 struct chrono_run {
     __u32 control;
-    __u32 reserved;
+    __u32 injected;   // out: exceptions queued for the guest at this count, delivered or not
     __u64 stop_count; // in: absolute count
     __u64 vtime_base; // in: V - count, in ticks
     __u64 count;      // in and out: ticks that this vCPU has executed; the kernel adds

@@ -286,6 +286,7 @@ static void publish(struct vcpu *v) {
     r->apic_base = v->msr.apic_base;
     r->flags = 0;
     v->chrono->count = v->count;
+    v->chrono->injected = v->injected_at == v->count ? v->injected : 0;
     v->chrono->rip = v->complete_rip = v->rip;
     v->chrono->rcx = v->gpr[GPR_RCX];
     if (unlikely(r->kvm_valid_regs))

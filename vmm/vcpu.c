@@ -207,6 +207,8 @@ static enum fault_class fault_class(uint8_t vector) {
 }
 
 static void queue_exception(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error) {
+    v->injected = v->injected_at == v->count ? v->injected + 1 : 1;
+    v->injected_at = v->count;
     v->event.exception_pending = true;
     v->event.exception_vector = vector;
     v->event.exception_has_error = has_error;

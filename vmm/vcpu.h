@@ -119,8 +119,10 @@ struct vcpu {
     void *pio_data;      // (I) the same: data of port accesses, one page
     struct chrono_run *chrono; // (I) the same
     uint64_t count;            // (V) the instruction clock of this vCPU
-    int64_t tsc_offset;        // (V) without CHRONO_VTIME: guest TSC - host TSC
-    uint32_t mp_state;         // (V) KVM_MP_STATE_*
+    uint64_t injected_at;      // (V) count at which exceptions were queued, and how many
+    uint32_t injected;
+    int64_t tsc_offset; // (V) without CHRONO_VTIME: guest TSC - host TSC
+    uint32_t mp_state;  // (V) KVM_MP_STATE_*
     struct kvm_guest_debug guest_debug;
     struct kvm_cpuid_entry2 *cpuid; // (V) as set by KVM_SET_CPUID2
     unsigned cpuid_count;

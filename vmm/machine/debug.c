@@ -25,14 +25,21 @@ static void info(void *target, struct target_info *i) {
     snprintf(i->name, sizeof(i->name), "%s", m->config->name);
 }
 
-// What has been given to the vCPU but still waits for the next entry is not delivered.
+// Interrupts, NMIs and turns are known here, exceptions to the kernel. What still waits for the next entry is not
+// delivered.
 unsigned debug_deliveries(struct machine *m) {
     const struct debug *d = m->debug;
-    struct kvm_vcpu_events e = {0};
-    if (d->delivered_at != m->count || !d->delivered)
+    unsigned n = d->delivered_at == m->count ? d->delivered : 0;
+    for (unsigned i = 0; i < m->cpu_count; i++)
+        if (m->cpus[i].chrono->count == m->count)
+            n += m->cpus[i].chrono->injected;
+    if (!n)
         return 0;
+    struct kvm_vcpu_events e = {0};
     ioctl(m->current->fd, KVM_GET_VCPU_EVENTS, &e);
-    return d->delivered - (e.interrupt.injected || e.nmi.injected || e.nmi.pending);
+    unsigned waiting = e.interrupt.injected + e.exception.injected +
+                       (e.nmi.injected || e.nmi.pending);
+    return n > waiting ? n - waiting : 0;
 }
 
 void debug_where(void *target, struct position *p) {
