@@ -1,11 +1,16 @@
 """Costs of VMkernel's basic operations in instructions, beside Linux in the same emulated machine."""
 import hashlib
 import json
+import os
 import re
+import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
-from harness import BUILD, Boot, Lab, benchmark, kernel_for
+from emu import Machine, start
+from harness import BUILD, TOP, Boot, Lab, benchmark, kernel_for
 
 AREA = "Speed"
 PROGRAM = BUILD / "worlds" / "bench"
@@ -97,4 +102,87 @@ def guest_exits(lab):
             rows[name].update({"KVM": KVM[name], "ratio": round(int(ticks) / KVM[name], 3),
                                "goal": verdict(int(ticks), KVM[name])})
         rows[name].update(zip(COSTS, costs.split()))
+    return rows
+
+
+# A static program that measures a guest through /dev/kvm on its own, unchanged: make bench KVM_PROGRAM=FILE. Its
+# lines `R name ticks ...` become rows.
+KVM_PROGRAM = os.environ.get("KVM_PROGRAM")
+
+
+@benchmark(boot=Boot(), cost=20)
+def kvm_program(lab):
+    if not KVM_PROGRAM:
+        return {}
+    tree = lab.folder / "given"
+    (tree / "test").mkdir(parents=True, exist_ok=True)
+    shutil.copy(KVM_PROGRAM, tree / "test/given")
+    with lab.boot(replace(lab.test.boot, extra=str(tree)), ips=IPS) as m:
+        text = m.check("/test/given", limit=120)
+    return {name: {"ticks": float(ticks)}
+            for name, ticks in re.findall(r"^R (.*?)  +([\d.]+)", text, re.MULTILINE)}
+
+
+# ---- a boot of Linux as a guest against the same boot on the bare machine ----------------------------
+# From the kernel's entry to its first program, the kernel's idle time left out. Debian's KVM takes 1.034 of the
+# bare machine's instructions for the plain machine (no ACPI, no PCI). The guest sees the host's TSC.
+BOOT_LINE = ("console=ttyS0 quiet nokaslr mitigations=off tsc=reliable "
+             f"tsc_early_khz={IPS // 1000} cryptomgr.notests")
+PLAIN = " acpi=off pci=off"
+BOOT_MEM = 256
+BOOT_LIMIT = 200
+
+
+def boot_files(lab):
+    """(kernel, initial file system with the one program) for both."""
+    tree, cpio = lab.folder / "boot-tree", lab.folder / "boot.cpio"
+    (tree / "proc").mkdir(parents=True, exist_ok=True)
+    shutil.copy(BUILD / "worlds/bootmark", tree / "init")
+    cpio.write_bytes(subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], input=b".\nproc\ninit\n",
+                                    cwd=tree, stdout=subprocess.PIPE, check=True).stdout)
+    return kernel_for(LINUX), cpio
+
+
+def busy_ticks(text, start):
+    tsc, idle = re.search(r"^M (\d+) (\d+)", text, re.MULTILINE).groups()
+    return int(tsc) - start - int(idle) * IPS // 100
+
+
+def boot_bare(lab, line):
+    kernel, cpio = boot_files(lab)
+    iso = lab.folder / "bare.iso"
+    subprocess.run([TOP / "tools/mkiso", "-l", "-o", iso, "-c", line, kernel, cpio], check=True,
+                   stderr=subprocess.DEVNULL)
+    machine = Machine(iso=str(iso), mem=BOOT_MEM, ips=IPS, cpu_model=CPU_MODEL, break_at=LINUX_ENTRY,
+                      options=OPTIONS)
+    with start(machine) as m:
+        entered = m.break_time()
+        return busy_ticks(m.com1.expect(r"^M \d+ \d+\n", BOOT_LIMIT)[0], entered)
+
+
+def boot_guest(lab, line, options):
+    """(ticks, {kind of exit: how many})."""
+    files = lab.folder / "files"
+    (files / "guests").mkdir(parents=True, exist_ok=True)
+    for source, name in zip(boot_files(lab), ("vmlinuz", "initrd")):
+        shutil.copy(source, files / "guests" / name)
+    with lab.boot(Boot(mem=BOOT_MEM + 160, extra=str(files)), ips=IPS) as m:
+        text = m.check(f"vmx -v -clock host -mem {BOOT_MEM} {options} -initrd /guests/initrd "
+                       f"-append '{line}' /guests/vmlinuz", limit=BOOT_LIMIT)
+    began = int(re.search(r"the guest starts with TSC (\d+)", text)[1])
+    kinds = re.search(r"vCPU 0: \d+ exits \((.*?)\)", text)[1]
+    return busy_ticks(text, began), {kind: int(n) for kind, n in re.findall(r"(\w+) (\d+)", kinds)}
+
+
+@benchmark(boot=Boot(), cost=120)
+def linux_boot(lab):
+    rows = {}
+    for name, line, options in (("Linux, plain machine", BOOT_LINE + PLAIN, "-no-acpi -no-pci"),
+                                ("Linux, full machine", BOOT_LINE, "")):
+        bare = boot_bare(lab, line)
+        ticks, exits = boot_guest(lab, line, options)
+        rows[name] = {"bare (M)": round(bare / 1e6, 1), "guest (M)": round(ticks / 1e6, 1),
+                      "ratio": round(ticks / bare, 3)}
+        rows[name].update((kind, n) for kind, n in exits.items() if n >= 100)
+    rows["Linux, plain machine"]["KVM"] = 1.034
     return rows
