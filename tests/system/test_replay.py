@@ -76,19 +76,34 @@ def events_that_are_dropped(m, log, events):
         expect(refusal(m, "/tmp/dropped"), rf"at event {number} ")
 
 
+def number_at(m, path, offset):
+    return int(m.check(f"od -An -tu4 -j{offset} -N4 {path}"))
+
+
+def chunk_starts(m, log, size):
+    at = 64 + number_at(m, log, 12)
+    while at < size:
+        yield at
+        at += 40 + number_at(m, log, at + 28)
+
+
 def bits_of_the_log(m, log):
     size = int(m.check(f"stat -c %s {log}"))
-    text = int(m.check(f"od -An -tu4 -j12 -N4 {log}"))
-    body = 64 + text
-    faults = [(9, "version"), (40, "header"), (64 + text // 2, "header"), (body + 1, f"chunk 0 .* at {body:#x}"),
-              (body + 20, f"chunk 0 .* at {body:#x}"), (body + 40 + (size - body) // 2, f"chunk 0 .* at {body:#x}"),
-              (size - 1, f"chunk 0 .* at {body:#x}")]
+    starts = list(chunk_starts(m, log, size))
+
+    def chunk_of(offset):
+        number = max(i for i, start in enumerate(starts) if start <= offset)
+        return rf"chunk {number} .* at {starts[number]:#x}"
+
+    body = starts[0]
+    faults = [(9, "version"), (40, "header"), ((64 + body) // 2, "header")]
+    faults += [(offset, chunk_of(offset)) for offset in (body + 1, body + 20, (body + size) // 2, size - 1)]
     for offset, place in faults:
         m.check(f"cp {log} /tmp/flipped; b=$(od -An -tu1 -j{offset} -N1 {log}); printf \"\\\\$(printf %03o $((b ^ 4)))\" | "
                 f"dd of=/tmp/flipped bs=1 seek={offset} conv=notrunc 2> /dev/null; ! cmp -s {log} /tmp/flipped")
         expect(refusal(m, "/tmp/flipped"), place)
     m.check(f"dd if={log} of=/tmp/flipped bs=1 count={size - 5} 2> /dev/null")
-    expect(refusal(m, "/tmp/flipped"), rf"cut off at {body:#x}", "usable")
+    expect(refusal(m, "/tmp/flipped"), rf"cut off at {starts[-1]:#x}", "usable" if len(starts) > 1 else "cut off")
 
 
 @machine_test(cost=25)
