@@ -77,6 +77,9 @@ struct chrono_clock {
 };
 // On the /dev/kvm descriptor: the instruction clock in use.
 #define CHRONO_GET_CLOCK _IOR(CHRONO_IO, 0, struct chrono_clock)
+// The same without `exceptions`, for a vmx of the first version, which packs of its recordings bring along.
+#define CHRONO_GET_CLOCK_1 \
+    _IOR(CHRONO_IO, 0, char[__builtin_offsetof(struct chrono_clock, exceptions)])
 
 // Everything of a vCPU that the KVM API does not carry (facts that a checkpoint needs).
 struct chrono_vcpu_state {
