@@ -85,6 +85,12 @@ int log_flush(struct log_writer *w) {
     return w->error;
 }
 
+int log_sync(struct log_writer *w) {
+    if (!log_flush(w) && fsync(w->fd) < 0 && errno != EINVAL) // a pipe cannot be synchronised
+        w->error = -errno;
+    return w->error;
+}
+
 static void put_bytes(struct log_writer *w, const void *data, size_t n) {
     memcpy(w->records + w->used, data, n);
     w->used += n;

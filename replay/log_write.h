@@ -13,6 +13,8 @@ struct log_writer *log_create(const char *path, const char *description,
 int log_append(struct log_writer *w, const struct log_record *r);
 // Writes the chunk so far to the medium. 0 or -errno.
 int log_flush(struct log_writer *w);
+// The same, and returns when it is there to stay, whatever happens to the machine.
+int log_sync(struct log_writer *w);
 // The last chunk, then the end. 0 or -errno.
 int log_close(struct log_writer *w);
 

@@ -156,7 +156,7 @@ static void deliver(struct inputs *in, const struct landmark *at) {
         r->next_check = at->count + r->settings.check_interval;
     }
     if (landmark_v(in, at) >= r->next_flush) {
-        log_flush(r->log);
+        log_sync(r->log);
         r->next_flush = landmark_v(in, at) + FLUSH_TICKS(in);
     }
 }
