@@ -148,7 +148,8 @@ static struct operand immediate(struct reader *r, unsigned size) {
     return (struct operand){.kind = OPERAND_IMM, .imm = (uint64_t)take_signed(r, size)};
 }
 
-static const struct operand memory = {.kind = OPERAND_MEM};
+static const struct operand memory = {.kind = OPERAND_MEM},
+                            cl = {.kind = OPERAND_REG, .reg = GPR_RCX};
 
 static void string_operands(const struct prefixes *p, struct instruction *out) {
     struct operand accumulator = {.kind = OPERAND_REG, .reg = GPR_RAX},
@@ -201,7 +202,17 @@ static void operands(struct reader *r, const struct opcode *row, enum form form,
         break;
     case FORM_M_CL:
         out->dst = memory;
-        out->src = (struct operand){.kind = OPERAND_REG, .reg = GPR_RCX};
+        out->src = cl;
+        break;
+    case FORM_M_R_IMM8:
+        out->dst = memory;
+        out->src = register_operand(reg, out->size, rex);
+        out->count = immediate(r, 1);
+        break;
+    case FORM_M_R_CL:
+        out->dst = memory;
+        out->src = register_operand(reg, out->size, rex);
+        out->count = cl;
         break;
     case FORM_M_XMM:
         out->dst = memory;
@@ -244,6 +255,8 @@ static uint8_t operand_size(const struct opcode *row, unsigned flags, const stru
         return (flags & WIDE_BY_REX) && wide ? 8 : row->bytes;
     if (flags & BYTE_SIZED)
         return 1;
+    if (flags & PAIR_SIZED)
+        return wide ? 16 : 8;
     if (wide)
         return 8;
     if (row->op == OP_MOVNTI && !(flags & GROUP)) // has no 16-bit form
@@ -257,7 +270,7 @@ static bool lock_allowed(const struct instruction *i) {
     const uint64_t lockable = BIT(OP_ADD) | BIT(OP_OR) | BIT(OP_ADC) | BIT(OP_SBB) | BIT(OP_AND) |
                               BIT(OP_SUB) | BIT(OP_XOR) | BIT(OP_INC) | BIT(OP_DEC) | BIT(OP_NOT) |
                               BIT(OP_NEG) | BIT(OP_XCHG) | BIT(OP_XADD) | BIT(OP_CMPXCHG) |
-                              BIT(OP_BTS) | BIT(OP_BTR) | BIT(OP_BTC);
+                              BIT(OP_CMPXCHG_PAIR) | BIT(OP_BTS) | BIT(OP_BTR) | BIT(OP_BTC);
     return i->dst.kind == OPERAND_MEM && (lockable >> i->op & 1);
 }
 
@@ -275,6 +288,7 @@ static bool modrm_operands(struct reader *r, const struct opcode *row, const str
         out->op = m->op;
         form = m->form != FORM_NONE ? m->form : form;
         out->size = operand_size(row, row->flags | m->flags, p, mode);
+        out->aligned = out->size == 16; // CMPXCHG16B
     }
     memory_operand(r, modrm, p, mode, out);
     operands(r, row, form, reg | (p->rex & 4) << 1, p->rex != 0, out);

@@ -28,6 +28,7 @@ enum operation {
     OP_XCHG,
     OP_XADD,
     OP_CMPXCHG,
+    OP_CMPXCHG_PAIR, // CMPXCHG8B, CMPXCHG16B
     OP_BT,
     OP_BTS,
     OP_BTR,
@@ -45,6 +46,8 @@ enum operation {
     OP_SHL,
     OP_SHR,
     OP_SAR,
+    OP_SHLD,
+    OP_SHRD,
     OP_IMUL,
     OP_SETCC,
     OP_CMOV,
@@ -61,17 +64,18 @@ struct operand {
 };
 struct instruction {
     enum operation op;
-    uint8_t length;       // bytes
-    uint8_t size;         // operand size: 1, 2, 4, 8; MOVXMM: bytes of memory, up to 16
+    uint8_t length; // bytes
+    uint8_t size;   // operand size: 1, 2, 4, 8; MOVXMM, CMPXCHG_PAIR: bytes of memory, up to 16
     uint8_t source_size;  // MOVZX, MOVSX: size of the source
     uint8_t address_size; // 2, 4, 8
     uint8_t condition;    // SETcc, CMOVcc: low four bits of the opcode
     // At least one of them is memory. Shifts: src is an immediate or CL. CMPS: dst is [rSI], src [rDI];
     // MOVS: dst is [rDI], src [rSI]. PUSH: src; POP: dst.
     struct operand dst, src;
-    uint8_t segment; // SEG_* of the memory operand (MOVS, CMPS, OUTS, LODS: of [rSI])
+    struct operand count; // SHLD, SHRD: an immediate or CL
+    uint8_t segment;      // SEG_* of the memory operand (MOVS, CMPS, OUTS, LODS: of [rSI])
     bool rep, repne, lock;
-    bool aligned; // MOVXMM: #GP when the operand is not aligned to its size
+    bool aligned; // MOVXMM, CMPXCHG_PAIR: #GP when the operand is not aligned to its size
     // Effective address = base + index * scale + displacement (+ RIP of the next instruction).
     int8_t base,
         index; // GPR numbers, -1: none. String operations: rSI, or rDI where only it is used

@@ -49,14 +49,16 @@ const struct opcode decode_one_byte[256] = {
 #define CONDITIONS(first, op, form, flags) [first...(first) + 15] = {op, form, flags, 0}
 
 const struct opcode decode_two_byte[256] = {
-    CONDITIONS(0x40, OP_CMOV, FORM_R_M, 0), CONDITIONS(0x90, OP_SETCC, FORM_M, BYTE_SIZED),
-    [0xa3] = {OP_BT, FORM_M_R, 0, 0},       [0xab] = {OP_BTS, FORM_M_R, 0, 0},
-    [0xaf] = {OP_IMUL, FORM_R_M, 0, 0},     PAIR(0xb0, OP_CMPXCHG, FORM_M_R, 0),
-    [0xb3] = {OP_BTR, FORM_M_R, 0, 0},      [0xb6] = {OP_MOVZX, FORM_R_M, 0, 1},
-    [0xb7] = {OP_MOVZX, FORM_R_M, 0, 2},    [0xba] = {GROUP_BIT, FORM_M_IMM8, GROUP, 0},
-    [0xbb] = {OP_BTC, FORM_M_R, 0, 0},      [0xbe] = {OP_MOVSX, FORM_R_M, 0, 1},
-    [0xbf] = {OP_MOVSX, FORM_R_M, 0, 2},    PAIR(0xc0, OP_XADD, FORM_M_R, 0),
-    [0xc3] = {OP_MOVNTI, FORM_M_R, 0, 0},
+    CONDITIONS(0x40, OP_CMOV, FORM_R_M, 0),  CONDITIONS(0x90, OP_SETCC, FORM_M, BYTE_SIZED),
+    [0xa3] = {OP_BT, FORM_M_R, 0, 0},        [0xab] = {OP_BTS, FORM_M_R, 0, 0},
+    [0xaf] = {OP_IMUL, FORM_R_M, 0, 0},      PAIR(0xb0, OP_CMPXCHG, FORM_M_R, 0),
+    [0xb3] = {OP_BTR, FORM_M_R, 0, 0},       [0xb6] = {OP_MOVZX, FORM_R_M, 0, 1},
+    [0xb7] = {OP_MOVZX, FORM_R_M, 0, 2},     [0xba] = {GROUP_BIT, FORM_M_IMM8, GROUP, 0},
+    [0xbb] = {OP_BTC, FORM_M_R, 0, 0},       [0xbe] = {OP_MOVSX, FORM_R_M, 0, 1},
+    [0xbf] = {OP_MOVSX, FORM_R_M, 0, 2},     PAIR(0xc0, OP_XADD, FORM_M_R, 0),
+    [0xc3] = {OP_MOVNTI, FORM_M_R, 0, 0},    [0xc7] = {GROUP_PAIR, FORM_M, GROUP, 0},
+    [0xa4] = {OP_SHLD, FORM_M_R_IMM8, 0, 0}, [0xa5] = {OP_SHLD, FORM_M_R_CL, 0, 0},
+    [0xac] = {OP_SHRD, FORM_M_R_IMM8, 0, 0}, [0xad] = {OP_SHRD, FORM_M_R_CL, 0, 0},
 };
 
 #define MEMBER(op) \
@@ -75,6 +77,7 @@ const struct group_member decode_groups[GROUP_COUNT][8] = {
     [GROUP_MOV] = {MEMBER(OP_MOV)},
     [GROUP_POP] = {MEMBER(OP_POP)},
     [GROUP_BIT] = {[4] = MEMBER(OP_BT), MEMBER(OP_BTS), MEMBER(OP_BTR), MEMBER(OP_BTC)},
+    [GROUP_PAIR] = {[1] = {true, OP_CMPXCHG_PAIR, FORM_NONE, PAIR_SIZED}},
 };
 
 static const struct sse_row {

@@ -13,6 +13,8 @@ enum form {
     FORM_SOURCE_M, // m alone is read
     FORM_M_1,      // m, 1
     FORM_M_CL,     // m, CL
+    FORM_M_R_IMM8, // m, r, byte
+    FORM_M_R_CL,   // m, r, CL
     FORM_M_XMM,    // m, xmm
     FORM_XMM_M,    // xmm, m
     FORM_LOAD,     // accumulator, absolute address
@@ -28,6 +30,7 @@ enum {
     ALIGNED = 16,     // MOVXMM: the operand must be aligned
     WIDE_BY_REX = 32, // MOVXMM: REX.W makes it 8 bytes
     GROUP = 64,       // op is an enum group: the reg field of ModRM selects the operation
+    PAIR_SIZED = 128, // 8 bytes whatever the prefixes say, 16 by REX.W
 };
 
 struct opcode {
@@ -45,6 +48,7 @@ enum group {
     GROUP_MOV,
     GROUP_POP,
     GROUP_BIT,
+    GROUP_PAIR,
     GROUP_COUNT
 };
 struct group_member {

@@ -88,18 +88,23 @@ static int move(struct vcpu *v, struct emulation *em) {
     return r != STEP_DONE ? r : write_operand(v, em, &i->dst, i->size, moved(i, value));
 }
 
+// The memory operand of an instruction that may ask for its alignment.
+static int wide_linear(struct vcpu *v, const struct instruction *i, bool write, uint64_t *linear) {
+    int r = guest_linear(v, i->segment, effective_address(v, i), i->size, write, linear);
+    if (r != STEP_DONE || !i->aligned || *linear % i->size == 0)
+        return r;
+    vcpu_inject_exception(v, VECTOR_GP, true, 0);
+    return STEP_FAULT;
+}
+
 static int move_xmm(struct vcpu *v, struct emulation *em) {
     const struct instruction *i = em->insn;
     bool load = i->src.kind == OPERAND_MEM;
     uint8_t data[XMM_SIZE] = {0};
     uint64_t linear;
-    int r = guest_linear(v, i->segment, effective_address(v, i), i->size, !load, &linear);
+    int r = wide_linear(v, i, !load, &linear);
     if (r != STEP_DONE)
         return r;
-    if (i->aligned && linear % i->size) {
-        vcpu_inject_exception(v, VECTOR_GP, true, 0);
-        return STEP_FAULT;
-    }
     if (!load) {
         guest_xmm_read(v, i->src.reg, data);
         return guest_write(v, em, linear, data, i->size);
@@ -136,6 +141,21 @@ static int arithmetic(struct vcpu *v, struct emulation *em) {
     dst = operate(i->op, i->size, dst, i->src.kind != OPERAND_NONE ? src : 0, &flags);
     if (writes)
         r = write_operand(v, em, &i->dst, i->size, dst);
+    if (r == STEP_DONE)
+        set_flags(v, flags);
+    return r;
+}
+
+static int double_shift(struct vcpu *v, struct emulation *em) {
+    const struct instruction *i = em->insn;
+    uint64_t dst, src, count, flags = v->rflags;
+    int r = read_operand(v, em, &i->dst, i->size, true, &dst);
+    if (r != STEP_DONE)
+        return r;
+    (void)read_operand(v, em, &i->src, i->size, false, &src); // these are never memory
+    (void)read_operand(v, em, &i->count, 1, false, &count);
+    dst = operate_double_shift(i->op, i->size, dst, src, (uint8_t)count, &flags);
+    r = write_operand(v, em, &i->dst, i->size, dst);
     if (r == STEP_DONE)
         set_flags(v, flags);
     return r;
@@ -192,6 +212,36 @@ static int exchange(struct vcpu *v, struct emulation *em) {
     else if (!equal)
         guest_set_gpr(v, GPR_RAX, false, i->size, old);
     set_flags(v, flags);
+    return STEP_DONE;
+}
+
+// CMPXCHG8B and CMPXCHG16B compare with EDX:EAX or RDX:RAX, and store ECX:EBX or RCX:RBX.
+static int exchange_pair(struct vcpu *v, struct emulation *em) {
+    const struct instruction *i = em->insn;
+    unsigned half = i->size / 2;
+    uint64_t linear;
+    uint8_t old[16], expected[16], new[16];
+    int r = wide_linear(v, i, true, &linear);
+    if (r == STEP_DONE)
+        r = guest_read(v, em, linear, old, i->size, true);
+    if (r != STEP_DONE)
+        return r;
+    memcpy(expected, &v->gpr[GPR_RAX], half);
+    memcpy(expected + half, &v->gpr[GPR_RDX], half);
+    memcpy(new, &v->gpr[GPR_RBX], half);
+    memcpy(new + half, &v->gpr[GPR_RCX], half);
+    bool equal = memcmp(old, expected, i->size) == 0;
+    r = guest_write(v, em, linear, equal ? new : old, i->size);
+    if (r != STEP_DONE)
+        return r;
+    if (!equal) {
+        uint64_t low = 0, high = 0;
+        memcpy(&low, old, half);
+        memcpy(&high, old + half, half);
+        guest_set_gpr(v, GPR_RAX, false, half, low);
+        guest_set_gpr(v, GPR_RDX, false, half, high);
+    }
+    set_flags(v, equal ? v->rflags | RFLAGS_ZF : v->rflags & ~RFLAGS_ZF);
     return STEP_DONE;
 }
 
@@ -304,21 +354,29 @@ static bool last_iteration(struct vcpu *v, const struct instruction *i) {
 typedef int handler(struct vcpu *v, struct emulation *em);
 
 static handler *const handlers[OP_COUNT] = {
-    [OP_MOV] = move,          [OP_MOVZX] = move,       [OP_MOVSX] = move,
-    [OP_MOVNTI] = move,       [OP_MOVBE] = move,       [OP_MOVXMM] = move_xmm,
-    [OP_SETCC] = conditional, [OP_CMOV] = conditional, [OP_CMP] = arithmetic,
-    [OP_TEST] = arithmetic,   [OP_AND] = arithmetic,   [OP_OR] = arithmetic,
-    [OP_XOR] = arithmetic,    [OP_ADD] = arithmetic,   [OP_SUB] = arithmetic,
-    [OP_ADC] = arithmetic,    [OP_SBB] = arithmetic,   [OP_INC] = arithmetic,
-    [OP_DEC] = arithmetic,    [OP_NOT] = arithmetic,   [OP_NEG] = arithmetic,
-    [OP_IMUL] = arithmetic,   [OP_ROL] = arithmetic,   [OP_ROR] = arithmetic,
-    [OP_RCL] = arithmetic,    [OP_RCR] = arithmetic,   [OP_SHL] = arithmetic,
-    [OP_SHR] = arithmetic,    [OP_SAR] = arithmetic,   [OP_BT] = bit_test,
-    [OP_BTS] = bit_test,      [OP_BTR] = bit_test,     [OP_BTC] = bit_test,
-    [OP_XCHG] = exchange,     [OP_XADD] = exchange,    [OP_CMPXCHG] = exchange,
-    [OP_PUSH] = push,         [OP_POP] = pop,          [OP_MOVS] = string,
-    [OP_STOS] = string,       [OP_LODS] = string,      [OP_CMPS] = string,
-    [OP_SCAS] = string,
+    [OP_MOV] = move,          [OP_MOVZX] = move,
+    [OP_MOVSX] = move,        [OP_MOVNTI] = move,
+    [OP_MOVBE] = move,        [OP_MOVXMM] = move_xmm,
+    [OP_SETCC] = conditional, [OP_CMOV] = conditional,
+    [OP_CMP] = arithmetic,    [OP_TEST] = arithmetic,
+    [OP_AND] = arithmetic,    [OP_OR] = arithmetic,
+    [OP_XOR] = arithmetic,    [OP_ADD] = arithmetic,
+    [OP_SUB] = arithmetic,    [OP_ADC] = arithmetic,
+    [OP_SBB] = arithmetic,    [OP_INC] = arithmetic,
+    [OP_DEC] = arithmetic,    [OP_NOT] = arithmetic,
+    [OP_NEG] = arithmetic,    [OP_IMUL] = arithmetic,
+    [OP_ROL] = arithmetic,    [OP_ROR] = arithmetic,
+    [OP_RCL] = arithmetic,    [OP_RCR] = arithmetic,
+    [OP_SHL] = arithmetic,    [OP_SHR] = arithmetic,
+    [OP_SAR] = arithmetic,    [OP_BT] = bit_test,
+    [OP_BTS] = bit_test,      [OP_BTR] = bit_test,
+    [OP_BTC] = bit_test,      [OP_XCHG] = exchange,
+    [OP_XADD] = exchange,     [OP_CMPXCHG] = exchange,
+    [OP_PUSH] = push,         [OP_POP] = pop,
+    [OP_MOVS] = string,       [OP_STOS] = string,
+    [OP_LODS] = string,       [OP_CMPS] = string,
+    [OP_SCAS] = string,       [OP_SHLD] = double_shift,
+    [OP_SHRD] = double_shift, [OP_CMPXCHG_PAIR] = exchange_pair,
 };
 
 static bool repeated(const struct instruction *i) {

@@ -90,6 +90,32 @@ uint64_t operate(enum operation op, unsigned size, uint64_t dst, uint64_t src, u
     }
 }
 
+#define DOUBLE_SHIFT(number, insn, type)                \
+    case number: {                                      \
+        type d = (type)dst, s = (type)src;              \
+        __asm__(FLAGS_IN insn " %%cl, %2, %1" FLAGS_OUT \
+                : "+&a"(ax), "+&r"(d)                   \
+                : "r"(s), "c"(count)                    \
+                : "cc");                                \
+        dst = d;                                        \
+        break;                                          \
+    }
+
+uint64_t operate_double_shift(enum operation op, unsigned size, uint64_t dst, uint64_t src,
+                              uint8_t count, uint64_t *rflags) {
+    uint64_t ax = pack_flags(*rflags);
+    switch (size | (op == OP_SHRD)) {
+        DOUBLE_SHIFT(2, "shldw", uint16_t)
+        DOUBLE_SHIFT(3, "shrdw", uint16_t)
+        DOUBLE_SHIFT(4, "shldl", uint32_t)
+        DOUBLE_SHIFT(5, "shrdl", uint32_t)
+        DOUBLE_SHIFT(8, "shldq", uint64_t)
+        DOUBLE_SHIFT(9, "shrdq", uint64_t)
+    }
+    *rflags = unpack_flags(*rflags, ax);
+    return dst;
+}
+
 bool operation_writes(enum operation op) {
     return op != OP_CMP && op != OP_TEST && op != OP_BT;
 }

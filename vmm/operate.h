@@ -7,6 +7,9 @@
 // OR XOR INC DEC NOT NEG IMUL BT BTS BTR BTC and the shifts; CMP, TEST, BT return dst. The position of
 // the BT family must be below size * 8.
 uint64_t operate(enum operation op, unsigned size, uint64_t dst, uint64_t src, uint64_t *rflags);
+// The same for SHLD and SHRD: bits of src move into dst. `size` is 2, 4 or 8, `count` as in the instruction.
+uint64_t operate_double_shift(enum operation op, unsigned size, uint64_t dst, uint64_t src,
+                              uint8_t count, uint64_t *rflags);
 // Does the operation write dst?
 bool operation_writes(enum operation op);
 // Do the flags fulfil condition 0..15 of Jcc, SETcc, CMOVcc?

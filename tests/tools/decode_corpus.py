@@ -5,9 +5,10 @@ Assembles every form of the instructions that the decoder knows, with all operan
 modes, by GNU as, and has objdump say what each of them is. Prints one line per instruction:
 
   mode bytes name size source_size address_size segment base index scale displacement rip_relative
-  dst_kind dst_reg dst_high src_kind src_reg src_high imm rep repne lock condition
+  dst_kind dst_reg dst_high src_kind src_reg src_high imm rep repne lock condition count
 
 mode is 16, 32 or 64; kinds are - r m i x; an address part that is absent is -1.
+count is the one of a double shift: a constant, 256 for CL, or -1 for all other instructions.
 """
 import itertools
 import re
@@ -15,8 +16,8 @@ import subprocess
 import sys
 import tempfile
 
-WIDTHS = {"BYTE": 1, "WORD": 2, "DWORD": 4, "QWORD": 8, "XMMWORD": 16}
-PTR = {v: k + " PTR" for k, v in WIDTHS.items()}
+WIDTHS = {"BYTE": 1, "WORD": 2, "DWORD": 4, "QWORD": 8, "XMMWORD": 16, "OWORD": 16}
+PTR = {v: k + " PTR" for k, v in reversed(WIDTHS.items())}
 SEGMENTS = ["es", "cs", "ss", "ds", "fs", "gs"]
 CONDITIONS = "o no b ae e ne be a s ns p np l ge le g".split()
 ALIASES = {"nae": "b", "c": "b", "nb": "ae", "nc": "ae", "z": "e", "nz": "ne", "na": "be", "nbe": "a",
@@ -75,6 +76,9 @@ def forms(mode):
                 for op in "bt bts btr btc".split():
                     yield f"{op} {{m}},{r}", s
                 yield f"imul {r},{{m}}", s
+                for op in ("shld", "shrd"):
+                    for count in ("cl", "0", "1", "0xb", "0x1f", "0x8b"):
+                        yield f"{op} {{m}},{r},{count}", s
                 for c in CONDITIONS:
                     yield f"cmov{c} {r},{{m}}", s
                 yield f"movzx {r},{{m}}", 1
@@ -105,6 +109,10 @@ def forms(mode):
         yield f"lock inc {{m}}", s
     for c in CONDITIONS:
         yield f"set{c} {{m}}", 1
+    for lock in ("", "lock "):
+        yield f"{lock}cmpxchg8b {{m}}", 8
+        if mode == 64:
+            yield f"{lock}cmpxchg16b {{m}}", 16
     for s in ((8, 2) if mode == 64 else (4, 2)):
         yield "push {m}", s
         yield "pop {m}", s
@@ -281,13 +289,18 @@ def describe(mode, code, text):
         parts.insert(0, ("-", -1, 0, 0))
     if name == "movabs":
         name = "mov"
+    count = -1
+    if name in ("shld", "shrd"):
+        count, imm = (256 if parts[2][0] == "r" else imm), 0
+    elif name in ("cmpxchg8b", "cmpxchg16b"):
+        name = "cmpxchgpair"
     while len(parts) < 2:
         parts.append(("-", -1, 0, 0))
     imm &= (1 << (8 * min(size, 8))) - 1
     fields = [mode, raw.hex(), name, size, source_size, *where]
-    for kind, reg, high, _ in parts:
+    for kind, reg, high, _ in parts[:2]:
         fields += [kind, reg, high]
-    fields += [imm, flags["rep"], flags["repne"], flags["lock"], condition]
+    fields += [imm, flags["rep"], flags["repne"], flags["lock"], condition, count]
     return fields
 
 

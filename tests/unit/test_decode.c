@@ -11,24 +11,28 @@
 #include "vmm/decode.h"
 
 static const char *const names[OP_COUNT] = {
-    [OP_MOV] = "mov",       [OP_MOVZX] = "movzx", [OP_MOVSX] = "movsx", [OP_STOS] = "stos",
-    [OP_MOVS] = "movs",     [OP_LODS] = "lods",   [OP_CMPS] = "cmps",   [OP_SCAS] = "scas",
-    [OP_CMP] = "cmp",       [OP_TEST] = "test",   [OP_AND] = "and",     [OP_OR] = "or",
-    [OP_XOR] = "xor",       [OP_ADD] = "add",     [OP_SUB] = "sub",     [OP_ADC] = "adc",
-    [OP_SBB] = "sbb",       [OP_INC] = "inc",     [OP_DEC] = "dec",     [OP_NOT] = "not",
-    [OP_NEG] = "neg",       [OP_XCHG] = "xchg",   [OP_XADD] = "xadd",   [OP_CMPXCHG] = "cmpxchg",
-    [OP_BT] = "bt",         [OP_BTS] = "bts",     [OP_BTR] = "btr",     [OP_BTC] = "btc",
-    [OP_INS] = "ins",       [OP_OUTS] = "outs",   [OP_PUSH] = "push",   [OP_POP] = "pop",
-    [OP_MOVNTI] = "movnti", [OP_MOVBE] = "movbe", [OP_ROL] = "rol",     [OP_ROR] = "ror",
-    [OP_RCL] = "rcl",       [OP_RCR] = "rcr",     [OP_SHL] = "shl",     [OP_SHR] = "shr",
-    [OP_SAR] = "sar",       [OP_IMUL] = "imul",   [OP_SETCC] = "set",   [OP_CMOV] = "cmov",
-    [OP_MOVXMM] = "movxmm",
+    [OP_MOV] = "mov",     [OP_MOVZX] = "movzx", [OP_MOVSX] = "movsx",
+    [OP_STOS] = "stos",   [OP_MOVS] = "movs",   [OP_LODS] = "lods",
+    [OP_CMPS] = "cmps",   [OP_SCAS] = "scas",   [OP_CMP] = "cmp",
+    [OP_TEST] = "test",   [OP_AND] = "and",     [OP_OR] = "or",
+    [OP_XOR] = "xor",     [OP_ADD] = "add",     [OP_SUB] = "sub",
+    [OP_ADC] = "adc",     [OP_SBB] = "sbb",     [OP_INC] = "inc",
+    [OP_DEC] = "dec",     [OP_NOT] = "not",     [OP_NEG] = "neg",
+    [OP_XCHG] = "xchg",   [OP_XADD] = "xadd",   [OP_CMPXCHG] = "cmpxchg",
+    [OP_BT] = "bt",       [OP_BTS] = "bts",     [OP_BTR] = "btr",
+    [OP_BTC] = "btc",     [OP_INS] = "ins",     [OP_OUTS] = "outs",
+    [OP_PUSH] = "push",   [OP_POP] = "pop",     [OP_MOVNTI] = "movnti",
+    [OP_MOVBE] = "movbe", [OP_ROL] = "rol",     [OP_ROR] = "ror",
+    [OP_RCL] = "rcl",     [OP_RCR] = "rcr",     [OP_SHL] = "shl",
+    [OP_SHR] = "shr",     [OP_SAR] = "sar",     [OP_IMUL] = "imul",
+    [OP_SETCC] = "set",   [OP_CMOV] = "cmov",   [OP_MOVXMM] = "movxmm",
+    [OP_SHLD] = "shld",   [OP_SHRD] = "shrd",   [OP_CMPXCHG_PAIR] = "cmpxchgpair",
 };
 
 struct expected {
     int mode, size, source_size, address_size, segment, base, index, scale, rip, dst_reg, dst_high,
         src_reg, src_high;
-    int rep, repne, lock, condition;
+    int rep, repne, lock, condition, count;
     long long displacement;
     unsigned long long imm;
     char hex[40], name[16], dst, src;
@@ -36,11 +40,11 @@ struct expected {
 
 static bool parse(const char *line, struct expected *e) {
     return sscanf(line,
-                  "%d %39s %15s %d %d %d %d %d %d %d %lld %d %c %d %d %c %d %d %llu %d %d %d %d",
+                  "%d %39s %15s %d %d %d %d %d %d %d %lld %d %c %d %d %c %d %d %llu %d %d %d %d %d",
                   &e->mode, e->hex, e->name, &e->size, &e->source_size, &e->address_size,
                   &e->segment, &e->base, &e->index, &e->scale, &e->displacement, &e->rip, &e->dst,
                   &e->dst_reg, &e->dst_high, &e->src, &e->src_reg, &e->src_high, &e->imm, &e->rep,
-                  &e->repne, &e->lock, &e->condition) == 23;
+                  &e->repne, &e->lock, &e->condition, &e->count) == 24;
 }
 
 static unsigned parse_hex(const char *hex, uint8_t *bytes) {
@@ -58,6 +62,11 @@ static int reg_of(const struct operand *o) {
     if (o->kind != OPERAND_REG && o->kind != OPERAND_XMM)
         return -1;
     return o->reg;
+}
+
+// As the corpus has it.
+static int count_of(const struct operand *o) {
+    return o->kind == OPERAND_NONE ? -1 : o->kind == OPERAND_REG ? 256 : (uint8_t)o->imm;
 }
 
 static uint64_t low(uint64_t value, unsigned size) {
@@ -105,6 +114,7 @@ static bool same(const char *line, const struct expected *e, const struct instru
     SAME("REP", i->rep, e->rep);
     SAME("REPNE", i->repne, e->repne);
     SAME("LOCK", i->lock, e->lock);
+    SAME("count", count_of(&i->count), e->count);
     if (!strcmp(e->name, "set") || !strcmp(e->name, "cmov"))
         SAME("condition", i->condition, e->condition);
     return true;
@@ -170,7 +180,11 @@ static void test_refused(void **state) {
     assert_int_equal(result("8f4001", DECODE_64, &i), 0);
     assert_int_equal(result("f20f38f103", DECODE_64, &i), -EINVAL); // crc32
     assert_int_equal(result("660fc303", DECODE_64, &i), -EINVAL);
-    assert_int_equal(result("0f6f03", DECODE_64, &i), -EINVAL); // MMX
+    assert_int_equal(result("0f6f03", DECODE_64, &i), -EINVAL);     // MMX
+    assert_int_equal(result("f00fa4030b", DECODE_64, &i), -EINVAL); // lock shld
+    assert_int_equal(result("0fa4c30b", DECODE_64, &i), -EINVAL);   // shld of registers
+    assert_int_equal(result("0fc703", DECODE_64, &i), -EINVAL);     // no member of the group
+    assert_int_equal(result("0fc7c8", DECODE_64, &i), -EINVAL);     // cmpxchg8b of a register
 }
 
 static void test_prefixes(void **state) {
@@ -183,6 +197,12 @@ static void test_prefixes(void **state) {
     assert_int_equal(i.segment, 4);
     assert_int_equal(result("642e8b03", DECODE_32, &i), 0); // the last one counts
     assert_int_equal(i.segment, 1);
+    assert_int_equal(result("660fc70b", DECODE_64, &i), 0); // cmpxchg8b has one size
+    assert_int_equal(i.size, 8);
+    assert_false(i.aligned);
+    assert_int_equal(result("f3f0480fc70b", DECODE_64, &i), 0); // with the hint to release a lock
+    assert_true(i.lock && i.aligned);
+    assert_int_equal(i.size, 16);
     assert_int_equal(result("f2f3a4", DECODE_64, &i), 0);
     assert_true(i.rep && !i.repne);
     assert_int_equal(result("6666666666666666666666668b03", DECODE_64, &i), 0); // 14 bytes

@@ -150,6 +150,21 @@ static void lay_out(struct guest *g, uint64_t exit_at) {
                          (memory >> p & 1) || p == (exit_at - (uint64_t)region - DATA) / 4096);
 }
 
+// Half of the times, what is compared with memory is equal. False: the operand cannot be aimed then.
+static bool fill_accumulator(const struct instruction *i, uint64_t target, struct native *n,
+                             uint8_t **code) {
+    bool pair = i->op == OP_CMPXCHG_PAIR;
+    const uint8_t *at = emulated + (target - (uint64_t)region - DATA);
+    if ((!pair && i->op != OP_CMPXCHG) || any() % 2)
+        return true;
+    memcpy(&n->gpr[GPR_RAX], at, pair ? i->size / 2 : 8);
+    if (pair)
+        memcpy(&n->gpr[GPR_RDX], at + i->size / 2, i->size / 2);
+    bool in_address = i->base == GPR_RAX || i->index == GPR_RAX || i->base == GPR_RDX ||
+                      i->index == GPR_RDX;
+    return !in_address || aim(i, target, n, code);
+}
+
 static bool run_both(const char *line, const uint8_t *bytes, const struct instruction *i,
                      bool *done) {
     struct native n = {0};
@@ -165,10 +180,7 @@ static bool run_both(const char *line, const uint8_t *bytes, const struct instru
         return true;
     for (unsigned k = 0; k < sizeof(emulated); k += 8)
         memcpy(emulated + k, &(uint64_t){any()}, 8);
-    if (i->op == OP_CMPXCHG && any() % 2) // equal
-        memcpy(&n.gpr[GPR_RAX], emulated + (target - (uint64_t)region - DATA), 8);
-    if (i->op == OP_CMPXCHG && (i->base == GPR_RAX || i->index == GPR_RAX) &&
-        !aim(i, target, &n, &code))
+    if (!fill_accumulator(i, target, &n, &code))
         return true;
     memcpy(region + DATA, emulated, sizeof(emulated));
     memcpy(code, bytes, i->length);

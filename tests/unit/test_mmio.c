@@ -144,6 +144,42 @@ static void test_sixteen_bytes(void **state) {
     assert_int_equal(complete(), 1);
 }
 
+static void test_sixteen_bytes_exchanged(void **state) {
+    place(CODE, "480fc70b"); // cmpxchg16b [rbx]
+    g.v.gpr[GPR_RBX] = DEVICE + 16;
+    g.v.gpr[GPR_RAX] = get(device + 16, 8);
+    g.v.gpr[GPR_RDX] = get(device + 24, 8);
+    g.v.gpr[GPR_RCX] = 0x1122334455667788;
+    assert_int_equal(begin(DEVICE + 16, true), 0);
+    for (unsigned i = 0; i < 4; i++) { // two halves read, then written
+        expect_mmio(DEVICE + (i % 2 ? 24 : 16), 8, i >= 2);
+        if (i < 2)
+            memcpy(g.v.run->mmio.data, device + 16 + 8 * i, 8);
+        else
+            assert_int_equal(get(g.v.run->mmio.data, 8), g.v.gpr[i == 2 ? GPR_RBX : GPR_RCX]);
+        assert_int_equal(complete(), i == 3);
+    }
+    assert_int_equal(g.v.rflags & 0x40, 0x40);
+    assert_int_equal(g.v.count, 1);
+}
+
+static void test_sixteen_bytes_misaligned(void **state) {
+    place(CODE, "480fc70b");
+    g.v.gpr[GPR_RBX] = DEVICE + 8;
+    assert_int_equal(guest_mmio(&g, DEVICE + 8, true), 1);
+    assert_int_equal(g.exceptions, 1);
+    assert_int_equal(g.vector, VECTOR_GP);
+    assert_int_equal(g.mmio_exits, 0);
+    g.exceptions = 0;
+    place(CODE, "0fc70b"); // cmpxchg8b may be anywhere
+    g.v.gpr[GPR_RBX] = DEVICE + 3;
+    assert_int_equal(guest_mmio(&g, DEVICE + 3, true), 1);
+    assert_int_equal(g.exceptions, 0);
+    assert_int_equal(g.v.gpr[GPR_RAX], get(device + 3, 4));
+    assert_int_equal(g.v.gpr[GPR_RDX], get(device + 7, 4));
+    assert_int_equal(g.v.rflags & 0x40, 0);
+}
+
 static void test_initial_xmm(void **state) {
     place(CODE, "f30f7f0b");
     g.v.gpr[GPR_RBX] = DEVICE;
@@ -459,6 +495,8 @@ int main(void) {
         TEST(test_read_then_write),
         TEST(test_across_pages),
         TEST(test_sixteen_bytes),
+        TEST(test_sixteen_bytes_exchanged),
+        TEST(test_sixteen_bytes_misaligned),
         TEST(test_initial_xmm),
         TEST(test_memory_to_device),
         TEST(test_read_only_memory),
