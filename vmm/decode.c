@@ -38,7 +38,8 @@ struct prefixes {
     bool operand_size, address_size, lock;
     uint8_t repeat; // 0xf2 or 0xf3, the last one; 0: none
     int8_t segment; // -1: none
-    uint8_t rex;    // 0: none
+    uint8_t rex;    // 0: none; also what VEX says in its place
+    bool vex, vector_256;
 };
 
 static bool take_prefix(struct prefixes *p, uint8_t byte, enum decode_mode mode) {
@@ -248,11 +249,34 @@ static const struct opcode *two_byte_opcode(struct reader *r, const struct prefi
     return row->op == OP_MOVNTI && prefix != PREFIX_NONE ? NULL : row;
 }
 
+// SDM vol. 2, "The VEX Prefix": the bits of REX inverted, W, vvvv, L, pp, and the opcode map, which is the
+// one of 0F here. Outside of 64-bit mode a first byte below C0 is the ModRM of LES or LDS.
+static const struct opcode *vex_opcode(struct reader *r, struct prefixes *p, enum decode_mode mode,
+                                       uint8_t *opcode) {
+    bool three = *opcode == 0xc4;
+    uint8_t first = (uint8_t)take(r, 1), last = three ? (uint8_t)take(r, 1) : first & 0x7f;
+    bool refused = p->operand_size || p->lock || p->repeat || p->rex;
+    bool is_vex = mode == DECODE_64 || first >= 0xc0;
+    bool has_vvvv = (~last & 0x78) != 0; // no move of memory has a third operand
+    *opcode = (uint8_t)take(r, 1);
+    if (refused || !is_vex || has_vvvv || (three && (first & 31) != 1))
+        return NULL;
+    if (mode == DECODE_64)
+        p->rex = (uint8_t)((~first >> 5 & (three ? 7 : 4)) | (last >> 7 << 3));
+    p->vex = true;
+    p->vector_256 = last & 4;
+    const struct opcode *row = decode_sse(*opcode, last & 3);
+    bool ignores_length = *opcode == 0x10 || *opcode == 0x11; // VMOVSS, VMOVSD
+    return row && p->vector_256 && row->bytes < 16 && !ignores_length ? NULL : row;
+}
+
 static uint8_t operand_size(const struct opcode *row, unsigned flags, const struct prefixes *p,
                             enum decode_mode mode) {
     bool wide = p->rex & 8;
     if (row->op == OP_MOVXMM && !(flags & GROUP))
-        return (flags & WIDE_BY_REX) && wide ? 8 : row->bytes;
+        return (flags & WIDE_BY_REX) && wide       ? 8
+               : p->vector_256 && row->bytes == 16 ? 32
+                                                   : row->bytes;
     if (flags & BYTE_SIZED)
         return 1;
     if (flags & PAIR_SIZED)
@@ -299,8 +323,13 @@ int decode(const uint8_t *bytes, size_t n, enum decode_mode mode, struct instruc
     struct reader r = {.bytes = bytes, .n = MIN(n, (size_t)MAX_LENGTH)};
     struct prefixes p;
     uint8_t opcode = take_prefixes(&r, mode, &p);
-    const struct opcode *row = opcode == 0x0f ? two_byte_opcode(&r, &p, &opcode)
-                                              : &decode_one_byte[opcode];
+    const struct opcode *row;
+    if (opcode == 0x0f)
+        row = two_byte_opcode(&r, &p, &opcode);
+    else if (opcode == 0xc4 || opcode == 0xc5)
+        row = vex_opcode(&r, &p, mode, &opcode);
+    else
+        row = &decode_one_byte[opcode];
     if (r.error)
         return r.error;
     if (!row || row->form == FORM_NONE || (row->flags & (mode == DECODE_64 ? NO_64 : ONLY_64)))
@@ -318,6 +347,7 @@ int decode(const uint8_t *bytes, size_t n, enum decode_mode mode, struct instruc
         .scale = 1,
         .lock = p.lock,
         .aligned = row->flags & ALIGNED,
+        .vex = p.vex,
     };
     out->source_size = row->op == OP_MOVSX && row->bytes > out->size ? out->size : row->bytes;
     if (row->form == FORM_STRING)

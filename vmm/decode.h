@@ -65,7 +65,7 @@ struct operand {
 struct instruction {
     enum operation op;
     uint8_t length; // bytes
-    uint8_t size;   // operand size: 1, 2, 4, 8; MOVXMM, CMPXCHG_PAIR: bytes of memory, up to 16
+    uint8_t size;   // operand size: 1, 2, 4, 8; MOVXMM, CMPXCHG_PAIR: bytes of memory, up to 32
     uint8_t source_size;  // MOVZX, MOVSX: size of the source
     uint8_t address_size; // 2, 4, 8
     uint8_t condition;    // SETcc, CMOVcc: low four bits of the opcode
@@ -76,6 +76,7 @@ struct instruction {
     uint8_t segment;      // SEG_* of the memory operand (MOVS, CMPS, OUTS, LODS: of [rSI])
     bool rep, repne, lock;
     bool aligned; // MOVXMM, CMPXCHG_PAIR: #GP when the operand is not aligned to its size
+    bool vex;     // MOVXMM: by AVX, a load zeroes the rest of the YMM register
     // Effective address = base + index * scale + displacement (+ RIP of the next instruction).
     int8_t base,
         index; // GPR numbers, -1: none. String operations: rSI, or rDI where only it is used

@@ -59,7 +59,7 @@ struct group_member {
 extern const struct opcode decode_one_byte[256], decode_two_byte[256];
 extern const struct group_member decode_groups[GROUP_COUNT][8];
 
-// SSE moves: the mandatory prefix selects.
+// SSE moves: the mandatory prefix selects. In the order of VEX.pp.
 enum sse_prefix { PREFIX_NONE, PREFIX_66, PREFIX_F3, PREFIX_F2 };
 // The row of such an opcode (0F xx), or NULL.
 const struct opcode *decode_sse(uint8_t opcode, enum sse_prefix prefix);

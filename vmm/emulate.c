@@ -100,18 +100,23 @@ static int wide_linear(struct vcpu *v, const struct instruction *i, bool write, 
 static int move_xmm(struct vcpu *v, struct emulation *em) {
     const struct instruction *i = em->insn;
     bool load = i->src.kind == OPERAND_MEM;
-    uint8_t data[XMM_SIZE] = {0};
+    uint8_t data[YMM_SIZE] = {0};
     uint64_t linear;
+    // The processor has seen to this, unless the code has changed since.
+    if (i->vex && !guest_has_ymm(v)) {
+        vcpu_inject_exception(v, VECTOR_UD, false, 0);
+        return STEP_FAULT;
+    }
     int r = wide_linear(v, i, !load, &linear);
     if (r != STEP_DONE)
         return r;
     if (!load) {
-        guest_xmm_read(v, i->src.reg, data);
+        (i->vex ? guest_ymm_read : guest_xmm_read)(v, i->src.reg, data);
         return guest_write(v, em, linear, data, i->size);
     }
     r = guest_read(v, em, linear, data, i->size, false);
     if (r == STEP_DONE)
-        guest_xmm_write(v, i->dst.reg, data);
+        (i->vex ? guest_ymm_write : guest_xmm_write)(v, i->dst.reg, data);
     return r;
 }
 

@@ -20,7 +20,7 @@ struct memory_access {
     uint8_t progress;    // bytes that are done
     uint8_t asked;       // bytes that user space was asked for
     bool write;
-    uint8_t data[16];
+    uint8_t data[32];
 };
 
 #define MAX_ACCESSES 3
@@ -65,7 +65,7 @@ bool guest_linear_allowed(struct vcpu *v, unsigned segment, uint64_t offset, uns
                           bool write, uint64_t *linear);
 // Translation of one byte for ACCESS_* at the guest's privilege. STEP_DONE, or STEP_FAULT (#PF).
 int guest_translate(struct vcpu *v, uint64_t linear, unsigned access, uint64_t *gpa);
-// The next access of the instruction: up to 16 bytes at a linear address. will_write: the instruction will
+// The next access of the instruction: up to 32 bytes at a linear address. will_write: the instruction will
 // write them after reading, so that must be allowed too.
 int guest_read(struct vcpu *v, struct emulation *em, uint64_t linear, void *buf, unsigned size,
                bool will_write);

@@ -24,7 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         require(i.length >= 1 && i.length <= 15 && i.length <= size - 1);
         require(i.op < OP_COUNT && i.base < 16 && i.index < 16 && i.segment < 6);
         require(i.size == 1 || i.size == 2 || i.size == 4 || i.size == 8 ||
-                ((i.op == OP_MOVXMM || i.op == OP_CMPXCHG_PAIR) && i.size == 16));
+                ((i.op == OP_MOVXMM || i.op == OP_CMPXCHG_PAIR) && i.size == 16) ||
+                (i.vex && i.size == 32));
         require(i.address_size == 2 || i.address_size == 4 ||
                 (i.address_size == 8 && mode == DECODE_64));
         require(i.dst.kind == OPERAND_MEM || i.src.kind == OPERAND_MEM);

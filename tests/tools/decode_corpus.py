@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 
-WIDTHS = {"BYTE": 1, "WORD": 2, "DWORD": 4, "QWORD": 8, "XMMWORD": 16, "OWORD": 16}
+WIDTHS = {"BYTE": 1, "WORD": 2, "DWORD": 4, "QWORD": 8, "XMMWORD": 16, "OWORD": 16, "YMMWORD": 32}
 PTR = {v: k + " PTR" for k, v in reversed(WIDTHS.items())}
 SEGMENTS = ["es", "cs", "ss", "ds", "fs", "gs"]
 CONDITIONS = "o no b ae e ne be a s ns p np l ge le g".split()
@@ -37,7 +37,7 @@ def registers():
         names[f"r{i}"], names[f"r{i}d"], names[f"r{i}w"] = (i, 8), (i, 4), (i, 2)
         names[f"r{i}b"] = (i, 1)
     for i in range(16):
-        names[f"xmm{i}"] = (i, 16)
+        names[f"xmm{i}"], names[f"ymm{i}"] = (i, 16), (i, 32)
     return names
 
 
@@ -126,6 +126,21 @@ def forms(mode):
         for op, s in (("movss", 4), ("movsd", 8), ("movd", 4), ("movq", 8)):
             yield f"{op} {x},{{m}}", s
             yield f"{op} {{m}},{x}", s
+        yield from avx(x)
+
+
+def avx(x):
+    for vector, size in ((x, 16), (x.replace("x", "y", 1), 32)):
+        for op in "movups movupd movaps movapd movdqa movdqu".split():
+            yield f"v{op} {vector},{{m}}", size
+            yield f"v{op} {{m}},{vector}", size
+        for op in "movntps movntpd movntdq".split():
+            yield f"v{op} {{m}},{vector}", size
+        yield f"vlddqu {vector},{{m}}", size
+        yield f"{{{{vex3}}}} vmovdqu {vector},{{m}}", size
+    for op, s in (("movss", 4), ("movsd", 8), ("movd", 4), ("movq", 8)):
+        yield f"v{op} {x},{{m}}", s
+        yield f"v{op} {{m}},{x}", s
 
 
 def strings(mode):
@@ -260,7 +275,7 @@ def describe(mode, code, text):
             parts.append(("m", -1, 0, size_m))
         elif o in REGS:
             reg = REGS[o]
-            kind = "x" if o.startswith("xmm") else "r"
+            kind = "x" if o[1:].startswith("mm") else "r"
             parts.append((kind, reg[0], 1 if len(reg) > 2 else 0, reg[1]))
         else:
             parts.append(("i", -1, 0, 0))
@@ -271,8 +286,8 @@ def describe(mode, code, text):
         size, source_size = register_size, memory_size
         name = "movsx" if name == "movsxd" else name
     elif any(p[0] == "x" for p in parts):
-        size = memory_size or 16  # LDDQU's is not printed
-        name = "movxmm"
+        size = memory_size or max(p[3] for p in parts)  # LDDQU's is not printed
+        name = "vmovxmm" if name.startswith("v") else "movxmm"
     elif name in ("rol", "ror", "rcl", "rcr", "shl", "shr", "sar", "sal"):
         size = memory_size
         if len(parts) == 1:

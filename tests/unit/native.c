@@ -8,8 +8,8 @@
 // All registers by absolute address, so that none is needed for it. The flags go over the host's stack.
 __asm__(
     ".bss\n"
-    ".balign 16\n"
-    "native_state: .skip 16 * 8 + 8 + 8 + 512\n" // as struct native: gpr, rflags, padding to 16, fxsave
+    ".balign 64\n"
+    "native_state: .skip 192 + 1024\n" // as struct native: gpr, rflags, padding to 64 bytes, x87 and on
     "native_host_rsp: .skip 8\n"
     "native_code: .skip 8\n"
     ".globl native_state, native_code\n"
@@ -18,7 +18,7 @@ __asm__(
     "native_enter:\n"
     "push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
     "mov %rsp, native_host_rsp(%rip)\n"
-    "fxrstor64 native_state+144(%rip)\n"
+    "mov $7, %eax; xor %edx, %edx; xrstor64 native_state+192(%rip)\n"
     "push native_state+128(%rip); popfq\n"
     "mov native_state+0(%rip), %rax; mov native_state+8(%rip), %rcx\n"
     "mov native_state+16(%rip), %rdx; mov native_state+24(%rip), %rbx\n"
@@ -42,14 +42,14 @@ __asm__(
     "mov native_host_rsp(%rip), %rsp\n"
     "pushfq; pop native_state+128(%rip)\n"
     "push $2; popfq\n"
-    "fxsave64 native_state+144(%rip)\n"
+    "mov $7, %eax; xor %edx, %edx; xsave64 native_state+192(%rip)\n"
     "pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
     "ret\n");
 extern struct native native_state;
 extern uint64_t native_code;
 void native_enter(void);
 extern char native_leave[];
-_Static_assert(__builtin_offsetof(struct native, fxsave) == 144, "as the assembly has it");
+_Static_assert(__builtin_offsetof(struct native, xsave) == 192, "as the assembly has it");
 
 void *native_memory(size_t size) {
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE | PROT_EXEC,

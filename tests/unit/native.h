@@ -3,8 +3,8 @@
 #include <stdint.h>
 
 struct native {
-    uint64_t gpr[16], rflags; // before and after
-    uint8_t fxsave[512] __attribute__((aligned(16)));
+    uint64_t gpr[16], rflags;                         // before and after
+    uint8_t xsave[1024] __attribute__((aligned(64))); // x87, SSE, AVX
 };
 
 // Memory for code and data below 4 GB, readable, writable, executable. Ends the test when there is none.

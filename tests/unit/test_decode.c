@@ -84,8 +84,9 @@ static uint64_t low(uint64_t value, unsigned size) {
 
 static bool same(const char *line, const struct expected *e, const struct instruction *i,
                  unsigned n) {
-    if (!names[i->op] || strcmp(names[i->op], e->name)) {
-        print_error("%s: operation is %s\n", line, names[i->op] ? names[i->op] : "?");
+    const char *name = i->vex ? "vmovxmm" : names[i->op];
+    if (!name || strcmp(name, e->name)) {
+        print_error("%s: operation is %s\n", line, name ? name : "?");
         return false;
     }
     SAME("length", i->length, n);
@@ -187,6 +188,30 @@ static void test_refused(void **state) {
     assert_int_equal(result("0fc7c8", DECODE_64, &i), -EINVAL);     // cmpxchg8b of a register
 }
 
+static void test_vex_refused(void **state) {
+    struct instruction i;
+    assert_int_equal(result("c5fe6f03", DECODE_64, &i), 0); // vmovdqu ymm0, [rbx]
+    assert_true(i.vex && !i.aligned);
+    assert_int_equal(i.size, 32);
+    assert_int_equal(result("64c5fe6f03", DECODE_64, &i), 0);
+    assert_int_equal(result("67c5fe6f03", DECODE_64, &i), 0);
+    const char *prefixes[] = {"66c5fe6f03", "f0c5fe6f03", "f2c5fe6f03", "f3c5fe6f03", "48c5fe6f03"};
+    for (unsigned k = 0; k < 5; k++)
+        assert_int_equal(result(prefixes[k], DECODE_64, &i), -EINVAL);
+    assert_int_equal(result("c5f66f03", DECODE_64, &i), -EINVAL);   // vvvv names a register
+    assert_int_equal(result("c5fc6f03", DECODE_64, &i), -EINVAL);   // no pp
+    assert_int_equal(result("c5fe6fc3", DECODE_64, &i), -EINVAL);   // registers only
+    assert_int_equal(result("c4e27e6f03", DECODE_64, &i), -EINVAL); // map 0F 38
+    assert_int_equal(result("c5fd6e03", DECODE_64, &i), -EINVAL);   // vmovd with L
+    assert_int_equal(result("c5fe7e03", DECODE_64, &i), -EINVAL);   // vmovq with L
+    assert_int_equal(result("c5fe1003", DECODE_64, &i), 0);         // vmovss ignores it
+    assert_int_equal(i.size, 4);
+    assert_int_equal(result("c57e6f03", DECODE_32, &i), -EINVAL);   // lds
+    assert_int_equal(result("c4417e6f03", DECODE_32, &i), -EINVAL); // les
+    assert_int_equal(result("c4c1fa6f03", DECODE_32, &i), 0);       // B and W mean nothing there
+    assert_int_equal(i.base, 3);
+}
+
 static void test_prefixes(void **state) {
     struct instruction i;
     assert_int_equal(result("48668903", DECODE_64, &i), 0); // REX that does not count
@@ -215,6 +240,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_corpus),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_vex_refused),
         cmocka_unit_test(test_prefixes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include "native.h"
 #include "vmm_guest.h"
+#include "cpu/msr.h"
 #include "vmm/decode.h"
 #include "vmm/x86.h"
 
@@ -22,6 +23,12 @@
 #define FLAGS      0x8d5ull // arithmetic
 #define FLAG_DF    0x400ull
 #define ROUNDS     3
+
+// In the area of XSAVE: the XMM registers, and the upper halves of the YMM registers.
+#define AREA_XMM    160
+#define AREA_HEADER 512
+#define AREA_YMM    576
+#define AREA_VECTOR 256 // bytes of either
 
 static uint8_t *region; // code, then data, as the processor uses them
 static uint8_t emulated[DATA_PAGES * 4096] __attribute__((aligned(4096)));
@@ -40,6 +47,8 @@ static bool is_string(const struct instruction *i) {
 
 static bool testable(const struct instruction *i) {
     if (i->op == OP_INS || i->op == OP_OUTS || i->segment == SEG_FS)
+        return false;
+    if (i->vex && !__builtin_cpu_supports("avx"))
         return false;
     if ((i->op == OP_PUSH || i->op == OP_POP) && (i->base == GPR_RSP || i->index == GPR_RSP))
         return false;
@@ -81,8 +90,11 @@ static void random_state(struct native *n, const struct instruction *i) {
         n->gpr[r] = any() >> (any() % 64);
     n->gpr[GPR_RSP] = data_address() & ~7ull;
     n->rflags = RFLAGS_FIXED | (any() & FLAGS) | (is_string(i) && any() % 2 ? FLAG_DF : 0);
-    for (unsigned k = 160; k < 160 + 256; k++)
-        n->fxsave[k] = (uint8_t)any();
+    for (unsigned k = 0; k < AREA_VECTOR; k++) {
+        n->xsave[AREA_XMM + k] = (uint8_t)any();
+        n->xsave[AREA_YMM + k] = (uint8_t)any();
+    }
+    n->xsave[AREA_HEADER] = __builtin_cpu_supports("avx") ? 7 : 3; // these are valid
     n->gpr[GPR_RSI] = is_string(i) ? data_address() : n->gpr[GPR_RSI];
     n->gpr[GPR_RDI] = is_string(i) ? data_address() : n->gpr[GPR_RDI];
     if (i->rep || i->repne)
@@ -96,8 +108,9 @@ static void to_guest(struct guest *g, const struct native *n, uint64_t rip) {
     memcpy(g->v.gpr, n->gpr, sizeof(n->gpr));
     g->v.rflags = n->rflags;
     g->v.rip = rip;
-    memcpy(g->v.fpu, n->fxsave, sizeof(n->fxsave));
-    *(uint64_t *)((char *)g->v.fpu + 512) = 3;
+    memcpy(g->v.fpu, n->xsave, sizeof(n->xsave));
+    g->v.cr4 = CR4_OSXSAVE;
+    g->v.xcr0 = n->xsave[AREA_HEADER];
 }
 
 static uint64_t first_address(const struct native *n, const struct instruction *i,
@@ -131,8 +144,9 @@ static bool compare(const char *line, const struct native *n, const struct guest
         same = false;
     }
     if (memcmp(region + DATA, emulated, sizeof(emulated)) ||
-        memcmp(n->fxsave + 160, (char *)g->v.fpu + 160, 256)) {
-        print_error("%s: memory or XMM registers differ\n", line);
+        memcmp(n->xsave + AREA_XMM, (char *)g->v.fpu + AREA_XMM, AREA_VECTOR) ||
+        memcmp(n->xsave + AREA_YMM, (char *)g->v.fpu + AREA_YMM, AREA_VECTOR)) {
+        print_error("%s: memory or vector registers differ\n", line);
         same = false;
     }
     return same;
@@ -169,11 +183,11 @@ static bool run_both(const char *line, const uint8_t *bytes, const struct instru
                      bool *done) {
     struct native n = {0};
     memset(&n, 0, sizeof(n));
-    __asm__ volatile("fxsave64 %0" : "=m"(n.fxsave));
+    __asm__ volatile("fxsave64 %0" : "=m"(n.xsave));
     uint64_t target = data_address();
     uint8_t *code = region + 64 + any() % (DATA - 256);
     if (i->aligned)
-        target &= ~15ull;
+        target &= -(uint64_t)i->size;
     random_state(&n, i);
     *done = false;
     if (!is_string(i) && !aim(i, target, &n, &code))
@@ -217,7 +231,7 @@ static void test_against_processor(void **state) {
     FILE *corpus = popen("python3 tests/tools/decode_corpus.py", "r");
     assert_non_null(corpus);
     char line[256];
-    unsigned tested[OP_COUNT] = {0}, wrong = 0;
+    unsigned tested[OP_COUNT] = {0}, tested_avx = 0, wrong = 0;
     region = native_memory(REGION);
     while (fgets(line, sizeof(line), corpus)) {
         uint8_t bytes[16] = {0};
@@ -231,6 +245,7 @@ static void test_against_processor(void **state) {
         for (unsigned k = 0; k < ROUNDS && testable(&i); k++) {
             wrong += !run_both(line, bytes, &i, &done);
             tested[i.op] += done;
+            tested_avx += done && i.vex;
         }
     }
     pclose(corpus);
@@ -238,6 +253,7 @@ static void test_against_processor(void **state) {
     for (unsigned op = 0; op < OP_COUNT; op++)
         if (op != OP_INS && op != OP_OUTS)
             assert_true(tested[op] > 10);
+    assert_true(tested_avx > 100 || !__builtin_cpu_supports("avx"));
 }
 
 int main(void) {

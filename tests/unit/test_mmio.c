@@ -8,6 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 #include "vmm_guest.h"
+#include "cpu/msr.h"
 #include "mm/layout.h"
 #include "vmm/emulate.h"
 #include "vmm/x86.h"
@@ -187,6 +188,70 @@ static void test_initial_xmm(void **state) {
     assert_int_equal(guest_mmio(&g, DEVICE, true), 1);
     for (unsigned i = 0; i < 16; i++)
         assert_int_equal(device[i], 0);
+}
+
+// ---- AVX -------------------------------------------------------------------------------------------
+#define YMM_HIGH 576 // in the area of XSAVE
+
+static void use_avx(void) {
+    g.v.cr4 |= CR4_OSXSAVE;
+    g.v.xcr0 = 7;
+    *(uint64_t *)((char *)g.v.fpu + 512) = 6;
+}
+
+static void test_vector_store(void **state) {
+    use_avx();
+    place(CODE, "c5fe7f0b"); // vmovdqu [rbx], ymm1
+    g.v.gpr[GPR_RBX] = DEVICE + 5;
+    memcpy((char *)g.v.fpu + 160 + 16, "0123456789abcdef", 16);
+    memcpy((char *)g.v.fpu + YMM_HIGH + 16, "ghijklmnopqrstuv", 16);
+    assert_int_equal(guest_mmio(&g, DEVICE + 5, true), 1);
+    assert_int_equal(g.mmio_exits, 4);
+    assert_memory_equal(device + 5, "0123456789abcdefghijklmnopqrstuv", 32);
+}
+
+static void test_vector_load_zeroes(void **state) {
+    use_avx();
+    memset((char *)g.v.fpu + YMM_HIGH, 0x55, 256);
+    place(CODE, "f30f6f0b"); // movdqu xmm1, [rbx]: the upper half stays
+    g.v.gpr[GPR_RBX] = DEVICE;
+    assert_int_equal(guest_mmio(&g, DEVICE, false), 1);
+    assert_int_equal(get((char *)g.v.fpu + YMM_HIGH + 16, 8), 0x5555555555555555);
+    place(CODE, "c5fa100b"); // vmovss xmm1, [rbx]
+    assert_int_equal(guest_mmio(&g, DEVICE, false), 1);
+    assert_int_equal(get((char *)g.v.fpu + 160 + 16, 8), get(device, 4));
+    for (unsigned i = 0; i < 16; i += 8)
+        assert_int_equal(get((char *)g.v.fpu + YMM_HIGH + 16 + i, 8), 0);
+    assert_int_equal(get((char *)g.v.fpu + YMM_HIGH + 32, 8), 0x5555555555555555);
+}
+
+static void test_vector_alignment(void **state) {
+    use_avx();
+    place(CODE, "c5fc280b"); // vmovaps ymm1, [rbx]
+    g.v.gpr[GPR_RBX] = DEVICE + 16;
+    assert_int_equal(guest_mmio(&g, DEVICE + 16, false), 1);
+    assert_int_equal(g.exceptions, 1);
+    assert_int_equal(g.vector, VECTOR_GP);
+    place(CODE, "c5f8280b"); // its 16 bytes are aligned
+    assert_int_equal(guest_mmio(&g, DEVICE + 16, false), 1);
+    assert_int_equal(g.exceptions, 1);
+}
+
+static void test_vector_switched_off(void **state) {
+    uint64_t *needed[] = {&g.v.cr4, &g.v.xcr0, &g.v.cr0};
+    for (unsigned i = 0; i < 3; i++) {
+        g.v.cr0 |= CR0_PE;
+        use_avx();
+        *needed[i] &= i == 0 ? ~CR4_OSXSAVE : i == 1 ? ~4ull : ~CR0_PE;
+        place(CODE, "c5fe7f0b");
+        g.v.gpr[GPR_RBX] = DEVICE;
+        g.vector = 0;
+        assert_int_equal(guest_mmio(&g, DEVICE, true), 1);
+        assert_int_equal(g.vector, VECTOR_UD);
+        assert_int_equal(g.exceptions, i + 1);
+        assert_int_equal(g.v.rip, CODE);
+    }
+    assert_int_equal(g.mmio_exits, 0);
 }
 
 static void test_memory_to_device(void **state) {
@@ -498,6 +563,10 @@ int main(void) {
         TEST(test_sixteen_bytes_exchanged),
         TEST(test_sixteen_bytes_misaligned),
         TEST(test_initial_xmm),
+        TEST(test_vector_store),
+        TEST(test_vector_load_zeroes),
+        TEST(test_vector_alignment),
+        TEST(test_vector_switched_off),
         TEST(test_memory_to_device),
         TEST(test_read_only_memory),
         TEST(test_fault_at_second_operand),
