@@ -23,6 +23,10 @@ $(BUILD)/fuzz/obj/%.o: %.c | $(BUILD)/gen/dsdt.hex
 	@mkdir -p $(@D)
 	$(Q)$(FUZZ_CC) -MMD -MP -c $< -o $@
 
+# These files name their instruction set by a pragma of gcc's.
+$(BUILD)/fuzz/obj/vmm/machine/page_sum_avx2.o: FUZZ_CC += -mavx2 -Wno-unknown-pragmas
+$(BUILD)/fuzz/obj/vmm/machine/page_sum_avx512.o: FUZZ_CC += -mavx512f -mavx512dq -Wno-unknown-pragmas
+
 define unit-rule
 $(BUILD)/unit/$(1): $(call objects-of,unit,tests/unit/$(1).c)
 	$$(SAY) UNIT $(1)

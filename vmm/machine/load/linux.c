@@ -88,13 +88,12 @@ static int place_command_line(struct machine *m, const struct load_request *r,
 // before 5.20 pass over data of an unknown type.
 static int place_seed(struct machine *m, const struct load_request *r, struct setup_header *h,
                       char error[256]) {
-    struct {
-        struct setup_data head;
-        uint8_t seed[sizeof(r->seed)];
-    } data = {.head = {.type = SETUP_RNG_SEED, .len = sizeof(r->seed)}};
-    memcpy(data.seed, r->seed, sizeof(data.seed));
+    uint8_t data[sizeof(struct setup_data) + sizeof(r->seed)];
+    const struct setup_data head = {.type = SETUP_RNG_SEED, .len = sizeof(r->seed)};
+    memcpy(data, &head, sizeof(head));
+    memcpy(data + sizeof(head), r->seed, sizeof(r->seed));
     h->setup_data = LOAD_SETUP_DATA;
-    return load_copy(m, "the random seed", LOAD_SETUP_DATA, &data, sizeof(data), error);
+    return load_copy(m, "the random seed", LOAD_SETUP_DATA, data, sizeof(data), error);
 }
 
 static void fill_memory_map(struct machine *m, struct boot_params *p) {
