@@ -1,5 +1,5 @@
 // The ext2 code on the workstation: a disk in memory whose writes can be recorded, and as much of
-// the kernel as the file system needs. Used by test_ext2.c and fuzz_ext2.c.
+// the kernel as the file system needs. Used by test_ext2*.c and fuzz_ext2.c.
 #pragma once
 #include "fs/ext2/ext2.h"
 

@@ -1,6 +1,6 @@
-/* sources: kernel/fs/ext2/super.c kernel/fs/ext2/check.c kernel/fs/ext2/meta.c kernel/fs/ext2/balloc.c kernel/fs/ext2/ialloc.c kernel/fs/ext2/inode.c kernel/fs/ext2/map.c kernel/fs/ext2/truncate.c kernel/fs/ext2/dir.c kernel/fs/ext2/namei.c kernel/fs/ext2/symlink.c kernel/fs/ext2/file.c kernel/block/block.c kernel/block/partition.c kernel/fs/inode.c tests/unit/ext2_host.c */
+/* sources: kernel/fs/ext2/super.c kernel/fs/ext2/check.c kernel/fs/ext2/meta.c kernel/fs/ext2/balloc.c kernel/fs/ext2/ialloc.c kernel/fs/ext2/inode.c kernel/fs/ext2/map.c kernel/fs/ext2/truncate.c kernel/fs/ext2/dir.c kernel/fs/ext2/namei.c kernel/fs/ext2/symlink.c kernel/fs/ext2/file.c kernel/block/block.c kernel/block/partition.c kernel/fs/inode.c tests/unit/ext2_host.c tests/unit/ext2_image.c */
 // The real ext2 code on images that Debian's mke2fs made, judged by e2fsck: random operations against
-// a model, full disks, and power cuts at random points.
+// a model, full disks, broken ones. Power cuts: test_ext2_cut.c.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,106 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
-#include <sys/wait.h>
-#include "ext2_host.h"
-
-static char image_path[64];
-
-static uint64_t seed;
-static uint64_t rnd(uint64_t n) {
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return seed % n;
-}
-
-static int run(const char *fmt, ...) {
-    char cmd[512];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(cmd, sizeof(cmd), fmt, ap);
-    va_end(ap);
-    int status = system(cmd);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
-}
-
-static void save_image(const void *data, size_t size) {
-    FILE *f = fopen(image_path, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(data, 1, size, f), size);
-    fclose(f);
-}
-
-static void *load_image(size_t *size) {
-    FILE *f = fopen(image_path, "rb");
-    assert_non_null(f);
-    fseek(f, 0, SEEK_END);
-    *size = ftell(f);
-    rewind(f);
-    void *data = malloc(*size);
-    assert_int_equal(fread(data, 1, *size, f), *size);
-    fclose(f);
-    return data;
-}
-
-static void make_image(const char *options, unsigned kib) {
-    assert_int_equal(run("rm -f %s && mke2fs -q -F %s %s %u >/dev/null 2>&1", image_path, options,
-                         image_path, kib),
-                     0);
-    size_t size;
-    void *data = load_image(&size);
-    host_disk_set(data, size);
-    free(data);
-}
-
-static void expect_clean(void) {
-    save_image(host_disk.data, host_disk.size);
-    int code = run("e2fsck -fn %s >%s.log 2>&1", image_path, image_path);
-    if (code)
-        run("cat %s.log", image_path);
-    assert_int_equal(code, 0);
-}
-
-// ---- thin calls as the VFS makes them ----
-static struct inode *look(struct inode *dir, const char *name) {
-    mutex_lock(&dir->lock);
-    struct inode *i = dir->ops->lookup(dir, name, strlen(name));
-    mutex_unlock(&dir->lock);
-    return i;
-}
-static struct inode *make(struct inode *dir, const char *name, uint32_t mode, const char *target) {
-    mutex_lock(&dir->lock);
-    struct inode *i = dir->ops->create(dir, name, strlen(name), mode, 0, target);
-    mutex_unlock(&dir->lock);
-    return i;
-}
-static int drop(struct inode *dir, const char *name, struct inode *victim) {
-    mutex_lock(&dir->lock);
-    int err = (S_ISDIR(victim->mode) ? dir->ops->rmdir : dir->ops->unlink)(dir, name, strlen(name),
-                                                                           victim);
-    mutex_unlock(&dir->lock);
-    return err;
-}
-static ssize_t put(struct inode *i, uint64_t pos, const void *data, size_t n) {
-    struct file f = {.inode = i, .ops = i->file_ops};
-    struct uio_vec v = {(void *)data, n};
-    struct uio u = {&v, 1, n, true};
-    return f.ops->write(&f, &u, &pos);
-}
-static int sync_file(struct inode *i) {
-    struct file f = {.inode = i};
-    return i->file_ops->fsync(&f, false);
-}
-static void get(struct inode *i, uint64_t pos, uint8_t *data, size_t n) {
-    for (size_t done = 0; done < n;) {
-        struct frame *f;
-        assert_int_equal(pagecache_get(i->cache, (pos + done) / PAGE_SIZE, &f), 0);
-        size_t offset = (pos + done) % PAGE_SIZE, k = MIN(PAGE_SIZE - offset, n - done);
-        memcpy(data + done, (char *)frame_virt(f) + offset, k);
-        frame_put(f);
-        done += k;
-    }
-}
+#include "ext2_image.h"
 
 // ---- random operations against a model ----
 #define NODES    60
@@ -132,7 +33,7 @@ static struct inode *open_node(int n) {
         inode_get(sb->root->inode);
         return sb->root->inode;
     }
-    struct inode *dir = open_node(nodes[n].parent), *i = look(dir, nodes[n].name);
+    struct inode *dir = open_node(nodes[n].parent), *i = ext2_look(dir, nodes[n].name);
     inode_put(dir);
     if (IS_ERR(i))
         fail_msg("%s is gone: %ld", nodes[n].name, PTR_ERR(i));
@@ -163,13 +64,6 @@ static bool has_children(int n) {
             return true;
     return false;
 }
-static void random_name(char *to) {
-    static unsigned serial;
-    int len = snprintf(to, 40, "f%u", serial++);
-    for (int pad = rnd(4) ? 0 : rnd(30); pad > 0; pad--)
-        to[len++] = 'x';
-    to[len] = 0;
-}
 static int free_node(void) {
     for (int n = 0; n < NODES; n++)
         if (!nodes[n].used)
@@ -188,7 +82,7 @@ static void op_create(void) {
     for (int k = rnd(2) ? rnd(55) : rnd(190); k >= 0; k--)
         x->target[k] = 'a' + rnd(26);
     struct inode *dir = open_node(parent);
-    struct inode *i = make(dir, x->name, x->type | 0644, x->target);
+    struct inode *i = ext2_make(dir, x->name, x->type | 0644, x->target);
     inode_put(dir);
     if (PTR_ERR(i) == -ENOSPC)
         return;
@@ -213,7 +107,7 @@ static void op_write(void) {
     uint8_t *data = malloc(len);
     memset(data, 1 + rnd(255), len);
     struct inode *i = open_node(n);
-    ssize_t done = put(i, pos, data, len);
+    ssize_t done = ext2_put(i, pos, data, len);
     if (done < 0)
         assert_int_equal(done, -ENOSPC);
     if (done > 0) {
@@ -243,13 +137,13 @@ static void op_remove(void) {
     int n = pick(0);
     if (n < 0 || (nodes[n].type == S_IFDIR && has_children(n)))
         return;
-    struct inode *dir = open_node(nodes[n].parent), *i = look(dir, nodes[n].name);
-    assert_int_equal(drop(dir, nodes[n].name, i), 0);
+    struct inode *dir = open_node(nodes[n].parent), *i = ext2_look(dir, nodes[n].name);
+    assert_int_equal(ext2_drop(dir, nodes[n].name, i), 0);
     if (nodes[n].type == S_IFREG && --contents[nodes[n].data].links == 0) {
         // Open but without a name: still there.
         struct content *c = &contents[nodes[n].data];
         uint8_t *now = malloc(FILE_MAX);
-        get(i, 0, now, c->size);
+        ext2_get(i, 0, now, c->size);
         assert_memory_equal(now, c->bytes, c->size);
         free(now);
         free(c->bytes);
@@ -328,7 +222,7 @@ static void verify(void) {
             struct content *c = &contents[x->data];
             assert_int_equal(i->nlink, c->links);
             assert_int_equal(i->size, c->size);
-            get(i, 0, now, c->size);
+            ext2_get(i, 0, now, c->size);
             assert_memory_equal(now, c->bytes, c->size);
         } else if (x->type == S_IFLNK) {
             char target[256] = "";
@@ -372,7 +266,7 @@ static void forget_model(void) {
 
 static void check_model(const char *options, unsigned kib, uint64_t s, unsigned count) {
     seed = s * 0x9e3779b97f4a7c15ull + 1;
-    make_image(options, kib);
+    image_make(options, kib);
     for (int round = 0; round < 4; round++) {
         sb = host_mount();
         assert_non_null(sb);
@@ -381,7 +275,7 @@ static void check_model(const char *options, unsigned kib, uint64_t s, unsigned 
         verify();
         host_unmount(sb);
         assert_int_equal(host_frames, 0);
-        expect_clean();
+        image_expect_clean();
     }
     forget_model();
 }
@@ -413,54 +307,54 @@ static void test_model_full(void **state) {
 }
 
 static void test_many_names(void **state) {
-    make_image("-t ext2 -b 1024 -N 3000", 8192);
+    image_make("-t ext2 -b 1024 -N 3000", 8192);
     sb = host_mount();
-    struct inode *dir = make(sb->root->inode, "d", S_IFDIR | 0755, NULL);
+    struct inode *dir = ext2_make(sb->root->inode, "d", S_IFDIR | 0755, NULL);
     char name[40];
     for (int n = 0; n < 1500; n++) {
         snprintf(name, sizeof(name), "a-rather-long-name-%d", n);
-        struct inode *i = make(dir, name, S_IFREG | 0644, NULL);
+        struct inode *i = ext2_make(dir, name, S_IFREG | 0644, NULL);
         assert_false(IS_ERR(i));
         inode_put(i);
     }
-    assert_int_equal(drop(sb->root->inode, "d", dir), -ENOTEMPTY);
+    assert_int_equal(ext2_drop(sb->root->inode, "d", dir), -ENOTEMPTY);
     for (int n = 0; n < 1500; n++) {
         snprintf(name, sizeof(name), "a-rather-long-name-%d", n);
-        struct inode *i = look(dir, name);
+        struct inode *i = ext2_look(dir, name);
         assert_false(IS_ERR(i));
         if (n % 3)
-            assert_int_equal(drop(dir, name, i), 0);
+            assert_int_equal(ext2_drop(dir, name, i), 0);
         inode_put(i);
     }
     inode_put(dir);
     host_unmount(sb);
-    expect_clean();
+    image_expect_clean();
 }
 
 // Triple indirect blocks and more than 4 GB in a sparse file.
 static void test_large_file(void **state) {
-    make_image("-t ext2 -b 1024", 8192);
+    image_make("-t ext2 -b 1024", 8192);
     sb = host_mount();
-    struct inode *i = make(sb->root->inode, "large", S_IFREG | 0644, NULL);
+    struct inode *i = ext2_make(sb->root->inode, "large", S_IFREG | 0644, NULL);
     const uint64_t places[] = {0, 20000, 300000, 80 * MIB, 5 * GIB, 15 * GIB};
     for (unsigned k = 0; k < ARRAY_SIZE(places); k++)
-        assert_int_equal(put(i, places[k], "here", 4), 4);
+        assert_int_equal(ext2_put(i, places[k], "here", 4), 4);
     assert_int_equal(i->size, 15 * GIB + 4);
-    assert_int_equal(put(i, 17 * GIB, "x", 1), -EFBIG);
+    assert_int_equal(ext2_put(i, 17 * GIB, "x", 1), -EFBIG);
     for (unsigned k = 0; k < ARRAY_SIZE(places); k++) {
         uint8_t text[4];
-        get(i, places[k], text, 4);
+        ext2_get(i, places[k], text, 4);
         assert_memory_equal(text, "here", 4);
     }
     assert_int_equal(inode_truncate(i, 80 * MIB + 2), 0);
     inode_put(i);
     host_unmount(sb);
-    expect_clean();
-    save_image(host_disk.data, host_disk.size);
+    image_expect_clean();
+    image_save(host_disk.data, host_disk.size);
     assert_int_equal(
-        run("debugfs -R 'dump large %s.out' %s 2>/dev/null; test $(stat -c %%s %s.out) = "
-            "%llu; s=$?; rm -f %s.out; exit $s",
-            image_path, image_path, image_path, 80 * MIB + 2, image_path),
+        image_shell("debugfs -R 'dump large %s.out' %s 2>/dev/null; test $(stat -c %%s %s.out) = "
+                    "%llu; s=$?; rm -f %s.out; exit $s",
+                    image_path, image_path, image_path, 80 * MIB + 2, image_path),
         0);
 }
 
@@ -469,7 +363,7 @@ static void test_refused(void **state) {
     const char *options[] = {"-t ext4", "-t ext3", "-t ext4 -O ^has_journal",
                              "-t ext2 -O meta_bg,^resize_inode"};
     for (unsigned k = 0; k < ARRAY_SIZE(options); k++) {
-        make_image(options[k], 8192);
+        image_make(options[k], 8192);
         uint8_t *before = malloc(host_disk.size);
         memcpy(before, host_disk.data, host_disk.size);
         assert_null(host_mount());
@@ -479,17 +373,17 @@ static void test_refused(void **state) {
     assert_int_equal(host_frames, 0);
 }
 static void test_unclean(void **state) {
-    make_image("-t ext2", 8192);
+    image_make("-t ext2", 8192);
     struct ext2_super *s = (struct ext2_super *)(host_disk.data + EXT2_SUPER_OFFSET);
     s->s_state &= ~EXT2_VALID_FS;
     uint8_t *before = malloc(host_disk.size);
     memcpy(before, host_disk.data, host_disk.size);
     sb = host_mount();
     assert_true(sb->read_only);
-    struct inode *i = look(sb->root->inode, "lost+found");
+    struct inode *i = ext2_look(sb->root->inode, "lost+found");
     assert_false(IS_ERR(i));
     inode_put(i);
-    assert_int_equal(PTR_ERR(make(sb->root->inode, "x", S_IFREG, NULL)), -EROFS);
+    assert_int_equal(PTR_ERR(ext2_make(sb->root->inode, "x", S_IFREG, NULL)), -EROFS);
     host_unmount(sb);
     assert_memory_equal(before, host_disk.data, host_disk.size);
     free(before);
@@ -498,252 +392,27 @@ static void test_unclean(void **state) {
 static void test_failing_disk(void **state) {
     for (uint64_t s = 30; s < 40; s++) {
         seed = s * 77777;
-        make_image("-t ext2 -b 1024", 4096);
+        image_make("-t ext2 -b 1024", 4096);
         sb = host_mount();
         host_disk.fail_after = rnd(100);
         char name[16];
         for (int n = 0; n < 200; n++) {
             snprintf(name, sizeof(name), "n%d", n);
-            struct inode *i = make(sb->root->inode, name, (n % 5 ? S_IFREG : S_IFDIR) | 0755, NULL);
+            struct inode *i = ext2_make(sb->root->inode, name, (n % 5 ? S_IFREG : S_IFDIR) | 0755,
+                                        NULL);
             if (IS_ERR(i))
                 continue;
             if (n % 5)
-                put(i, rnd(100000), name, sizeof(name));
+                ext2_put(i, rnd(100000), name, sizeof(name));
             if (n % 7 == 0)
-                sync_file(i);
+                ext2_sync(i);
             if (n % 3 == 0)
-                drop(sb->root->inode, name, i);
+                ext2_drop(sb->root->inode, name, i);
             inode_put(i);
         }
         host_unmount(sb);
         assert_int_equal(host_frames, 0);
     }
-}
-
-// ---- power cuts ----
-#define FILES 24
-static struct promise {
-    bool exists, kept; // kept: fsynced, and not touched since
-    char name[2][80];  // it may be found under either (a rename that was not synced yet)
-    uint8_t byte;
-    size_t size;
-} files[FILES];
-struct snapshot { // what is promised after that many entries of the log
-    size_t log;
-    struct promise files[FILES];
-};
-static struct snapshot *snapshots;
-static size_t snapshot_count;
-
-static void snapshot(void) {
-    snapshots = realloc(snapshots, (snapshot_count + 1) * sizeof(*snapshots));
-    snapshots[snapshot_count].log = host_disk.log_count;
-    memcpy(snapshots[snapshot_count++].files, files, sizeof(files));
-}
-
-static struct inode *cut_dirs[3];
-static struct inode *dir_of(const char *name) {
-    return cut_dirs[name[0] - '0'];
-}
-
-static void cut_operation(void) {
-    struct promise *p = &files[rnd(FILES)];
-    if (!p->exists) {
-        memset(p, 0, sizeof(*p));
-        sprintf(p->name[0], "%d/", (int)rnd(3));
-        random_name(p->name[0] + 2);
-        strcpy(p->name[1], p->name[0]);
-        struct inode *i = make(dir_of(p->name[0]), p->name[0] + 2, S_IFREG | 0644, NULL);
-        if (IS_ERR(i))
-            return;
-        inode_put(i);
-        p->exists = true;
-        return;
-    }
-    struct inode *dir = dir_of(p->name[0]), *i = look(dir, p->name[0] + 2);
-    assert_false(IS_ERR(i));
-    unsigned what = rnd(8);
-    if (what <= 2) { // new content
-        p->kept = false;
-        snapshot();
-        p->byte = 1 + rnd(255);
-        p->size = 1 + rnd(rnd(3) ? 20000 : 400000);
-        uint8_t *data = malloc(p->size);
-        memset(data, p->byte, p->size);
-        inode_truncate(i, 0);
-        ssize_t n = put(i, 0, data, p->size);
-        p->size = n > 0 ? n : 0;
-        free(data);
-    } else if (what <= 4) {
-        assert_int_equal(sync_file(i), 0);
-        strcpy(p->name[1], p->name[0]);
-        p->kept = true;
-        snapshot();
-    } else if (what == 5) {
-        p->kept = false;
-        p->exists = false;
-        snapshot();
-        assert_int_equal(drop(dir, p->name[0] + 2, i), 0);
-    } else { // a new name, by rename or by link and unlink
-        char name[80];
-        sprintf(name, "%d/", (int)rnd(3));
-        random_name(name + 2);
-        if (strcmp(p->name[0], p->name[1]))
-            p->kept = false; // a third name: too much to follow
-        strcpy(p->name[1], name);
-        snapshot();
-        struct inode *to = dir_of(name);
-        int err;
-        if (what == 6) {
-            err = dir->ops->rename(dir, p->name[0] + 2, strlen(p->name[0] + 2), to, name + 2,
-                                   strlen(name + 2), i, NULL);
-        } else {
-            err = to->ops->link(to, name + 2, strlen(name + 2), i);
-            if (!err)
-                err = drop(dir, p->name[0] + 2, i);
-        }
-        assert_int_equal(err, 0);
-        char old[80];
-        strcpy(old, p->name[0]);
-        strcpy(p->name[0], name);
-        strcpy(p->name[1], old);
-    }
-    inode_put(i);
-    // Traffic that is promised to nobody.
-    if (rnd(3) == 0) {
-        char name[40];
-        sprintf(name, "t%d", (int)rnd(6));
-        struct inode *t = look(cut_dirs[0], name);
-        if (IS_ERR(t))
-            t = make(cut_dirs[0], name, S_IFDIR | 0755, NULL);
-        else
-            drop(cut_dirs[0], name, t);
-        if (!IS_ERR(t))
-            inode_put(t);
-    }
-    if (rnd(5) == 0)
-        pagecache_sync_all(); // the write-back world comes by
-}
-
-// The disk after a cut at log entry `end`: all up to the last flush, then any subset in any order.
-static uint8_t *disk_after_cut(const uint8_t *base, size_t size, size_t end) {
-    uint8_t *disk = malloc(size);
-    memcpy(disk, base, size);
-    size_t barrier = 0;
-    for (size_t k = 0; k < end; k++)
-        if (!host_disk.log[k].data)
-            barrier = k;
-    for (size_t k = 0; k < barrier; k++) {
-        struct host_write *w = &host_disk.log[k];
-        if (w->data)
-            memcpy(disk + w->lba * SECTOR_SIZE, w->data, w->count * SECTOR_SIZE);
-    }
-    size_t n = end - barrier;
-    for (size_t k = 0; k < n; k++) {
-        struct host_write *w = &host_disk.log[barrier + rnd(n)];
-        if (w->data)
-            memcpy(disk + w->lba * SECTOR_SIZE, w->data, w->count * SECTOR_SIZE);
-    }
-    return disk;
-}
-
-static bool intact(const struct promise *p, const char *path) {
-    struct inode *dir = look(sb->root->inode, (char[]){path[0], 0});
-    if (IS_ERR(dir))
-        return false;
-    struct inode *i = look(dir, path + 2);
-    inode_put(dir);
-    if (IS_ERR(i))
-        return false;
-    bool good = i->size == p->size;
-    uint8_t *now = malloc(p->size + 1);
-    if (good)
-        get(i, 0, now, p->size);
-    for (size_t k = 0; k < p->size && good; k++)
-        good = now[k] == p->byte;
-    free(now);
-    inode_put(i);
-    return good;
-}
-
-static void check_cut(const uint8_t *disk, size_t size, size_t end, uint64_t s) {
-    save_image(disk, size);
-    int code = run("e2fsck -fy %s >%s.log 2>&1", image_path, image_path);
-    if (code & ~3)
-        fail_msg("seed %lu cut %zu: e2fsck cannot repair (%d)", s, end, code);
-    assert_int_equal(run("e2fsck -fn %s >/dev/null 2>&1", image_path), 0);
-    void *repaired = load_image(&size);
-    host_disk_set(repaired, size);
-    free(repaired);
-    sb = host_mount();
-    assert_non_null(sb);
-    const struct snapshot *at = NULL;
-    for (size_t k = 0; k < snapshot_count && snapshots[k].log <= end; k++)
-        at = &snapshots[k];
-    for (int k = 0; at && k < FILES; k++) {
-        const struct promise *p = &at->files[k];
-        if (p->exists && p->kept && !intact(p, p->name[0]) && !intact(p, p->name[1])) {
-            run("cat %s.log", image_path);
-            fail_msg("seed %lu cut %zu: %s (or %s) was fsynced and is damaged", s, end, p->name[0],
-                     p->name[1]);
-        }
-    }
-    host_unmount(sb);
-}
-
-static void power_cuts(const char *options, unsigned kib, uint64_t s, unsigned cuts) {
-    seed = s * 0x9e3779b97f4a7c15ull + 3;
-    make_image(options, kib);
-    sb = host_mount();
-    for (int k = 0; k < 3; k++)
-        cut_dirs[k] = make(sb->root->inode, (char[]){'0' + k, 0}, S_IFDIR | 0755, NULL);
-    memset(files, 0, sizeof(files));
-    snapshot_count = 0;
-    sb->ops->sync(sb);
-    size_t size = host_disk.size;
-    uint8_t *base = malloc(size);
-    memcpy(base, host_disk.data, size);
-    host_disk.recording = true;
-    for (int k = 0; k < 400; k++)
-        cut_operation();
-    host_disk.recording = false;
-    for (int k = 0; k < 3; k++)
-        inode_put(cut_dirs[k]);
-    host_unmount(sb);
-    for (unsigned k = 0; k < cuts; k++) {
-        size_t end = 1 + rnd(host_disk.log_count);
-        uint8_t *disk = disk_after_cut(base, size, end);
-        check_cut(disk, size, end, s);
-        free(disk);
-    }
-    for (size_t k = 0; k < host_disk.log_count; k++)
-        free(host_disk.log[k].data);
-    free(host_disk.log);
-    host_disk.log = NULL;
-    host_disk.log_count = 0;
-    free(base);
-    free(snapshots);
-    snapshots = NULL;
-}
-
-static void test_power_cut(void **state) {
-    unsigned cuts = getenv("POWER_CUTS") ? atoi(getenv("POWER_CUTS")) : 12;
-    for (uint64_t s = 1; s <= 4; s++) {
-        power_cuts("-t ext2 -b 1024 -m 0", 4096, s, cuts);
-        power_cuts("-t ext2 -b 4096 -m 0", 8192, s + 100, cuts);
-    }
-}
-
-static int set_up(void **state) {
-    snprintf(image_path, sizeof(image_path), "/tmp/test_ext2.%d", getpid());
-    setenv("PATH", "/usr/sbin:/sbin:/usr/bin:/bin", 1);
-    return 0;
-}
-static int tear_down(void **state) {
-    run("rm -f %s %s.log", image_path, image_path);
-    free(host_disk.data);
-    host_disk.data = NULL;
-    return 0;
 }
 
 int main(void) {
@@ -760,7 +429,6 @@ int main(void) {
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_unclean),
         cmocka_unit_test(test_failing_disk),
-        cmocka_unit_test(test_power_cut),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, image_set_up, image_tear_down);
 }
