@@ -224,9 +224,8 @@ static int clear_dirty_locked(struct vm *vm, const struct kvm_clear_dirty_log *l
         uint64_t clear;
         if (get_user(clear, (uint64_t __user *)log->dirty_bitmap + i))
             return -EFAULT;
-        __atomic_fetch_and(
-            &words[i], ~clear,
-            __ATOMIC_RELAXED); // pages that are written again show up in the next collection
+        // Pages that are written again show up in the next collection.
+        __atomic_fetch_and(&words[i], ~clear, __ATOMIC_RELAXED);
     }
     return 0;
 }

@@ -1,7 +1,7 @@
 #include "replay/gdb/description.h"
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include "replay/text.h"
 
 struct bit {
     const char *name;
@@ -101,42 +101,29 @@ static const struct feature {
     [FEATURE_SYSTEM] = {"org.chronovisor.i386.system", system_flags, ""},
 };
 
-struct text {
-    char *at;
-    size_t left;
-};
-static void add(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void add(struct text *t, const char *fmt, ...) {
-    va_list ap;
-    va_start(ap, fmt);
-    int n = vsnprintf(t->at, t->left, fmt, ap);
-    va_end(ap);
-    size_t used = (size_t)n < t->left ? (size_t)n : t->left - 1;
-    t->at += used;
-    t->left -= used;
-}
-
 static void add_types(struct text *t, const struct feature *f, unsigned size) {
     for (const struct flags *flags = f->flags; flags && flags->id; flags++) {
-        add(t, "<flags id=\"%s\" size=\"%u\">", flags->id, size);
+        text_add(t, "<flags id=\"%s\" size=\"%u\">", flags->id, size);
         for (const struct bit *b = flags->bits; b->name; b++)
-            add(t, "<field name=\"%s\" start=\"%u\" end=\"%u\"/>", b->name, b->number, b->number);
-        add(t, "</flags>\n");
+            text_add(t, "<field name=\"%s\" start=\"%u\" end=\"%u\"/>", b->name, b->number,
+                     b->number);
+        text_add(t, "</flags>\n");
     }
-    add(t, "%s", f->types);
+    text_add(t, "%s", f->types);
 }
 
 static void add_register(struct text *t, const struct description_register *r) {
-    add(t, "<reg name=\"%s\" bitsize=\"%u\" type=\"%s\"", r->name, r->bits, r->type);
+    text_add(t, "<reg name=\"%s\" bitsize=\"%u\" type=\"%s\"", r->name, r->bits, r->type);
     if (r->group)
-        add(t, " group=\"%s\"", r->group);
-    add(t, "/>\n");
+        text_add(t, " group=\"%s\"", r->group);
+    text_add(t, "/>\n");
 }
 
 size_t description_write(const char *architecture, const struct description_register *table,
                          unsigned count, char *xml, size_t n) {
-    struct text t = {xml, n};
-    add(&t,
+    struct text t = {xml, n, 0};
+    text_add(
+        &t,
         "<?xml version=\"1.0\"?>\n<!DOCTYPE target SYSTEM \"gdb-target.dtd\">\n<target version=\"1.0\">\n"
         "<architecture>%s</architecture>\n",
         architecture);
@@ -145,13 +132,13 @@ size_t description_write(const char *architecture, const struct description_regi
         if (i == 0 || table[i - 1].feature != table[i].feature) {
             // Control registers are as wide as the layout; the other flags are of 32 bits.
             bool wide = table[i].feature == FEATURE_SYSTEM && table[0].bits == 64;
-            add(&t, "<feature name=\"%s\">\n", f->name);
+            text_add(&t, "<feature name=\"%s\">\n", f->name);
             add_types(&t, f, wide ? 8 : 4);
         }
         add_register(&t, &table[i]);
         if (i + 1 == count || table[i + 1].feature != table[i].feature)
-            add(&t, "</feature>\n");
+            text_add(&t, "</feature>\n");
     }
-    add(&t, "</target>\n");
-    return (size_t)(t.at - xml);
+    text_add(&t, "</target>\n");
+    return t.used;
 }

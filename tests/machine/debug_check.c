@@ -3,8 +3,6 @@
 // that it calls often. Tests on a replay run in copies of the machine made by fork(), so all start at the same
 // place, and end with the recording's own sums: whatever a debugger does leaves no trace.
 #include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -12,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <x86intrin.h>
+#include "tests/machine/check.h"
 #include "vmm/machine/config.h"
 #include "vmm/machine/debug.h"
 #include "vmm/machine/options.h"
@@ -23,20 +22,6 @@
 static struct machine *m;
 static const struct target_ops *ops = &debug_ops;
 static uint64_t variable, function;
-static unsigned failures;
-
-static void check(bool good, const char *name, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-static void check(bool good, const char *name, const char *fmt, ...) {
-    char text[256];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    printf(good ? "ok %s (%s)\n" : "not ok %s: %s\n", name, text);
-    fflush(stdout);
-    failures += !good;
-}
 
 // ---- running ---------------------------------------------------------------------------------------
 static struct run_result run(unsigned flags, uint64_t count, const struct breakpoint *list,

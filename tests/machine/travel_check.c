@@ -2,8 +2,6 @@
 // linear address of the guest's 64-bit IDT, then vmx's. At seeded points, and at what is special (REP, interrupts, page faults, HLT, the
 // shadows of STI and MOV SS) a step back and a step forth is nothing; a watchpoint backwards finds the write that it
 // finds forwards; the same breakpoints are met in both directions. Prints what it cost.
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -11,6 +9,7 @@
 #include <x86intrin.h>
 #include "replay/server.h"
 #include "replay/timeline.h"
+#include "tests/machine/check.h"
 #include "vmm/machine/config.h"
 #include "vmm/machine/debug.h"
 #include "vmm/machine/options.h"
@@ -23,21 +22,6 @@
 
 static struct timeline *t;
 static uint64_t begin_count, end_count, idt;
-static unsigned failures;
-
-static bool check(bool good, const char *name, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-static bool check(bool good, const char *name, const char *fmt, ...) {
-    char text[600];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    printf(good ? "ok %s (%s)\n" : "not ok %s: %s\n", name, text);
-    fflush(stdout);
-    failures += !good;
-    return good;
-}
 
 static uint64_t random_below(uint64_t n) {
     static uint64_t state = 1;

@@ -23,7 +23,7 @@ $(BUILD)/vmx: $(MACHINE_OBJECTS)
 MACHINE_TESTS := $(patsubst tests/machine/%.c,$(BUILD)/machine-tests/%,$(wildcard tests/machine/*.c))
 .PHONY: machine-tests
 machine-tests: $(MACHINE_TESTS)
-$(MACHINE_TESTS): $(BUILD)/machine-tests/%: tests/machine/%.c $(MACHINE_OBJECTS)
+$(MACHINE_TESTS): $(BUILD)/machine-tests/%: tests/machine/%.c $(wildcard tests/machine/*.h) $(MACHINE_OBJECTS)
 	$(SAY) WORLD $@
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(MACHINE_CFLAGS) $< $(filter-out %/main.o %/front.o,$(MACHINE_OBJECTS)) -lzstd -lnettle -o $@

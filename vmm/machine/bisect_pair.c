@@ -1,11 +1,11 @@
 #include "vmm/machine/bisect_pair.h"
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "replay/checks.h"
+#include "replay/text.h"
 #include "vmm/machine/debug.h"
 #include "vmm/machine/hash.h"
 #include "vmm/machine/inject.h"
@@ -97,23 +97,6 @@ void bisect_reference(struct machine *m, const struct bisect_round *round, int s
 }
 
 // ---- the suspect -----------------------------------------------------------------------------------------
-struct text {
-    char *at;
-    size_t left;
-};
-
-static void add(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void add(struct text *t, const char *fmt, ...) {
-    va_list ap;
-    va_start(ap, fmt);
-    int n = vsnprintf(t->at, t->left, fmt, ap);
-    va_end(ap);
-    if (n > 0 && (size_t)n < t->left) {
-        t->at += n;
-        t->left -= (size_t)n;
-    }
-}
-
 static void add_byte(struct machine *m, int socket, uint64_t page, struct text *t) {
     static uint8_t other[MEMORY_PAGE];
     const uint8_t *mine = m->ram + page * MEMORY_PAGE;
@@ -122,8 +105,8 @@ static void add_byte(struct machine *m, int socket, uint64_t page, struct text *
     for (unsigned i = 0; i < MEMORY_PAGE; i++) {
         if (mine[i] == other[i])
             continue;
-        add(t, "  memory: byte 0x%llx is 0x%02x in one and 0x%02x in the other\n",
-            LL(memory_address(m, page * MEMORY_PAGE + i)), mine[i], other[i]);
+        text_add(t, "  memory: byte 0x%llx is 0x%02x in one and 0x%02x in the other\n",
+                 LL(memory_address(m, page * MEMORY_PAGE + i)), mine[i], other[i]);
         return;
     }
 }
@@ -139,7 +122,7 @@ static bool add_pages(struct machine *m, int socket, const struct page_sum *othe
             add_byte(m, socket, i, t);
     }
     if (differ > PAGES_TOLD)
-        add(t, "  memory: and %llu more pages\n", LL(differ - PAGES_TOLD));
+        text_add(t, "  memory: and %llu more pages\n", LL(differ - PAGES_TOLD));
     return send_all(socket, &count, sizeof(count)); // no page: the end
 }
 
@@ -152,11 +135,11 @@ static void add_registers(struct machine *m, unsigned cpu, const struct target_r
         return;
     for (unsigned i = 0; i < 16; i++)
         if (mine.general[i] != other->general[i])
-            add(t, "  vCPU %u: %s is 0x%llx in one and 0x%llx in the other\n", cpu, names[i],
-                LL(mine.general[i]), LL(other->general[i]));
+            text_add(t, "  vCPU %u: %s is 0x%llx in one and 0x%llx in the other\n", cpu, names[i],
+                     LL(mine.general[i]), LL(other->general[i]));
     if (mine.rip != other->rip || mine.rflags != other->rflags)
-        add(t, "  vCPU %u: rip 0x%llx and 0x%llx, rflags 0x%llx and 0x%llx\n", cpu, LL(mine.rip),
-            LL(other->rip), LL(mine.rflags), LL(other->rflags));
+        text_add(t, "  vCPU %u: rip 0x%llx and 0x%llx, rflags 0x%llx and 0x%llx\n", cpu,
+                 LL(mine.rip), LL(other->rip), LL(mine.rflags), LL(other->rflags));
 }
 
 // All differences, as text. False: the reference is gone.
@@ -170,7 +153,7 @@ static bool compare_all(struct machine *m, int socket, struct text *t) {
                 receive(socket, &size, sizeof(size)) && (state = malloc(size)) &&
                 receive(socket, state, size);
     if (good && !state_compare(m, state, size, where, sizeof(where)))
-        add(t, "  device %s in the other\n", where);
+        text_add(t, "  device %s in the other\n", where);
     for (unsigned i = 0; good && i < m->cpu_count; i++) {
         struct target_registers other;
         good = receive(socket, &other, sizeof(other));
@@ -186,19 +169,19 @@ static bool compare_all(struct machine *m, int socket, struct text *t) {
 // They differ after this step.
 static void parted(struct machine *m, int socket, const struct summary *mine,
                    const struct summary *other, struct bisect_found *f) {
-    struct text t = {f->text, sizeof(f->text)};
+    struct text t = {f->text, sizeof(f->text), 0};
     char answer = TELL_ALL;
     f->outcome = BISECT_PARTED;
     f->after = mine->result.position;
     if (mine->result.end != other->result.end)
-        add(&t, "  one run ends here (%s), the other does not (%s)\n", mine->result.text,
-            other->result.text);
+        text_add(&t, "  one run ends here (%s), the other does not (%s)\n", mine->result.text,
+                 other->result.text);
     char name[256];
     machine_name_difference(m, &other->check, name, sizeof(name));
     if (*name)
-        add(&t, "  %s\n", name);
+        text_add(&t, "  %s\n", name);
     if (!send_all(socket, &answer, 1) || !compare_all(m, socket, &t))
-        add(&t, "  (the other replay is gone)\n");
+        text_add(&t, "  (the other replay is gone)\n");
 }
 
 static bool over(const struct summary *s, struct bisect_found *f) {

@@ -1,30 +1,15 @@
 // What the debugger's `monitor` commands show of a machine.
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include "replay/inputs.h"
+#include "replay/text.h"
 #include "vmm/machine/debug_internal.h"
 
 #define FIELD_MAX     64 // bytes of a long field that are shown
 #define EVENTS_AROUND 10
-
-struct text {
-    char *buf;
-    size_t used, size;
-};
-
-static void put(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void put(struct text *t, const char *fmt, ...) {
-    va_list ap;
-    va_start(ap, fmt);
-    int n = vsnprintf(t->buf + t->used, t->size - t->used, fmt, ap);
-    va_end(ap);
-    if (n > 0)
-        t->used = t->used + (size_t)n < t->size ? t->used + (size_t)n : t->size - 1;
-}
 
 // ---- devices -------------------------------------------------------------------------------------------
 struct printer {
@@ -38,15 +23,15 @@ static bool print_field(struct state_visitor *v, const char *name, void *data, s
     uint64_t value = 0;
     char full[80];
     state_field_name(v, p->device, name, full, sizeof(full));
-    put(p->text, "%s =", full);
+    text_add(p->text, "%s =", full);
     if (size == 1 || size == 2 || size == 4 || size == 8) {
         memcpy(&value, data, size);
-        put(p->text, " 0x%" PRIx64 "\n", value);
+        text_add(p->text, " 0x%" PRIx64 "\n", value);
         return true;
     }
     for (size_t i = 0; i < size && i < FIELD_MAX; i++)
-        put(p->text, "%s%02x", i % 4 ? "" : " ", ((const uint8_t *)data)[i]);
-    put(p->text, size > FIELD_MAX ? " ... (%zu bytes)\n" : "\n", size);
+        text_add(p->text, "%s%02x", i % 4 ? "" : " ", ((const uint8_t *)data)[i]);
+    text_add(p->text, size > FIELD_MAX ? " ... (%zu bytes)\n" : "\n", size);
     return true;
 }
 
@@ -65,10 +50,10 @@ static void devices(struct machine *m, const char *name, struct text *t) {
     }
     if (t->used)
         return;
-    put(t, "There is no device '%s'. The devices are:", name);
+    text_add(t, "There is no device '%s'. The devices are:", name);
     for (const struct device *d = m->devices; d; d = d->next)
-        put(t, " %s%u", d->ops->name, d->instance);
-    put(t, "\n");
+        text_add(t, " %s%u", d->ops->name, d->instance);
+    text_add(t, "\n");
 }
 
 // ---- processors ----------------------------------------------------------------------------------------
@@ -85,27 +70,27 @@ static void processor(struct cpu *c, struct text *t) {
     struct kvm_vcpu_events e = {0};
     cpu_get_sregs(c, &s);
     ioctl(c->fd, KVM_GET_VCPU_EVENTS, &e);
-    put(t, "vCPU %u: %s, CPL %u, paging %s", c->index, mode_name(&s), s.ss.dpl,
-        s.cr0 & 1u << 31 ? "on" : "off");
-    put(t, ", %s",
-        c->waiting_for_sipi ? "waits for its start-up"
-        : c->halted         ? "halted"
-                            : "active");
-    put(t, "%s", c == c->machine->current ? ", its turn" : "");
-    put(t, ", interrupts %s", c->run->if_flag ? "on" : "off");
+    text_add(t, "vCPU %u: %s, CPL %u, paging %s", c->index, mode_name(&s), s.ss.dpl,
+             s.cr0 & 1u << 31 ? "on" : "off");
+    text_add(t, ", %s",
+             c->waiting_for_sipi ? "waits for its start-up"
+             : c->halted         ? "halted"
+                                 : "active");
+    text_add(t, "%s", c == c->machine->current ? ", its turn" : "");
+    text_add(t, ", interrupts %s", c->run->if_flag ? "on" : "off");
     if (e.interrupt.shadow & KVM_X86_SHADOW_INT_STI)
-        put(t, ", in the shadow of STI");
+        text_add(t, ", in the shadow of STI");
     if (e.interrupt.shadow & KVM_X86_SHADOW_INT_MOV_SS)
-        put(t, ", in the shadow of MOV SS");
+        text_add(t, ", in the shadow of MOV SS");
     if (e.nmi.masked)
-        put(t, ", in an NMI");
+        text_add(t, ", in an NMI");
     if (e.interrupt.injected)
-        put(t, ", interrupt 0x%x is being delivered", e.interrupt.nr);
+        text_add(t, ", interrupt 0x%x is being delivered", e.interrupt.nr);
     else if (irq_pending(c))
-        put(t, ", an interrupt is pending");
+        text_add(t, ", an interrupt is pending");
     if (e.exception.injected)
-        put(t, ", exception %u is being delivered", e.exception.nr);
-    put(t, "\n");
+        text_add(t, ", exception %u is being delivered", e.exception.nr);
+    text_add(t, "\n");
 }
 
 static void processors(struct machine *m, const char *argument, struct text *t) {
@@ -120,7 +105,7 @@ static void events(struct machine *m, const char *argument, struct text *t) {
     uint64_t around = *argument ? strtoull(argument, NULL, 10) : EVENTS_AROUND;
     uint64_t first = now > around ? now - around : 0;
     if (!total) {
-        put(t, "Only a replay has a log to look into.\n");
+        text_add(t, "Only a replay has a log to look into.\n");
         return;
     }
     inputs_describe(m->inputs, first, now + around < total ? now + around : total - 1,

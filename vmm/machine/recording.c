@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <nettle/sha2.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "replay/inputs.h"
+#include "replay/text.h"
 #include "vmm/machine/config.h"
 #include "vmm/machine/figures.h"
 #include "vmm/machine/hash.h"
@@ -19,23 +19,6 @@
 
 #define DESCRIPTION_MAX 16384
 #define EXITS_TOLD      8
-
-struct text {
-    char *at;
-    size_t left;
-};
-
-static void line(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void line(struct text *t, const char *fmt, ...) {
-    va_list ap;
-    va_start(ap, fmt);
-    int n = vsnprintf(t->at, t->left, fmt, ap);
-    va_end(ap);
-    if (n > 0 && (size_t)n < t->left) {
-        t->at += n;
-        t->left -= (size_t)n;
-    }
-}
 
 // "KIND SIZE SHA256 NAME"; the folder differs from machine to machine. 0 or -errno.
 static int image(struct text *t, const char *kind, const char *path) {
@@ -56,10 +39,10 @@ static int image(struct text *t, const char *kind, const char *path) {
     close(fd);
     sha256_digest(&sha, sizeof(digest), digest);
     const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
-    line(t, "%s %llu ", kind, (unsigned long long)size);
+    text_add(t, "%s %llu ", kind, (unsigned long long)size);
     for (unsigned i = 0; i < sizeof(digest); i++)
-        line(t, "%02x", digest[i]);
-    line(t, " %s\n", name);
+        text_add(t, "%02x", digest[i]);
+    text_add(t, " %s\n", name);
     return error;
 }
 
@@ -68,8 +51,8 @@ static int describe_images(struct text *t, const struct config *c, const char **
     for (unsigned i = 0; !error && i < c->initrd_count; i++)
         error = image(t, "module", *what = c->initrd[i]);
     for (unsigned i = 0; !error && i < c->disk_count; i++) {
-        line(t, "disk%u %s %s\n", i, c->disks[i].interface == DISK_IDE ? "ide" : "virtio",
-             c->disks[i].read_only ? "ro" : "rw");
+        text_add(t, "disk%u %s %s\n", i, c->disks[i].interface == DISK_IDE ? "ide" : "virtio",
+                 c->disks[i].read_only ? "ro" : "rw");
         error = image(t, "image", *what = c->disks[i].path);
     }
     return error;
@@ -86,18 +69,23 @@ static int describe(struct machine *m, struct text *t) {
     const struct config *c = m->config;
     struct chrono_clock clock = {0};
     ioctl(m->kvm_fd, CHRONO_GET_CLOCK, &clock);
-    line(t, "%s\nfingerprint", clock_words(m, clock.kind));
+    text_add(t, "%s\nfingerprint", clock_words(m, clock.kind));
     for (unsigned i = 0; i < 4; i++)
-        line(t, " %016llx", (unsigned long long)clock.fingerprint[i]);
-    line(t, "\nexceptions %08x\nmemory %llu\ncpus %u\ncpuid %016llx\n", clock.exceptions,
-         (unsigned long long)m->ram_size, m->cpu_count, (unsigned long long)m->cpuid_sum);
-    line(t, "acpi %d\npci %d\nreboot %d\nappend %s\n", c->acpi, c->pci, c->reboot,
-         c->append ? c->append : "");
-    line(t, "console %s\n", c->console ? "yes" : "no");
+        text_add(t, " %016llx", (unsigned long long)clock.fingerprint[i]);
+    text_add(t, "\nexceptions %08x\nmemory %llu\ncpus %u\ncpuid %016llx\n", clock.exceptions,
+             (unsigned long long)m->ram_size, m->cpu_count, (unsigned long long)m->cpuid_sum);
+    text_add(t, "acpi %d\npci %d\nreboot %d\nappend %s\n", c->acpi, c->pci, c->reboot,
+             c->append ? c->append : "");
+    text_add(t, "console %s\n", c->console ? "yes" : "no");
     const char *what = "";
     int error = describe_images(t, c, &what);
     if (error)
         machine_log(m, "%s: %s", what, strerror(-error));
+    if (!error && t->used == t->size - 1) { // what is cut off would not be compared
+        machine_log(m, "command line and names of images are too long for a log's %u bytes",
+                    DESCRIPTION_MAX);
+        error = -E2BIG;
+    }
     return error;
 }
 
@@ -196,7 +184,7 @@ struct inputs *recording_open(struct machine *m) {
     if (!c->replay && check_disks(m)) // a replay keeps what the guest writes in memory
         return NULL;
     static char description[DESCRIPTION_MAX];
-    struct text t = {description, sizeof(description)};
+    struct text t = {description, sizeof(description), 0};
     struct inputs *in = describe(m, &t) ? NULL : open_log(m, description);
     if (!in)
         return NULL;
