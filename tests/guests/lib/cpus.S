@@ -2,6 +2,8 @@
 // processor's page tables and descriptor tables. start_cpu() (guest.c) copies the first part to 8000h.
 #define TRAMPOLINE 0x8000
 
+#include "long_mode.h"
+
     .text
     .globl cpu_trampoline, cpu_trampoline_end, cpu_stack, cpu_main
     .code16
@@ -27,23 +29,7 @@ cpu_protected:
     mov $0x10, %eax
     mov %eax, %ds
     mov %eax, %ss
-    mov $pml4, %eax
-    mov %eax, %cr3
-    mov $0x620, %eax            // PAE, OSFXSR, OSXMMEXCPT
-    mov %eax, %cr4
-    mov $0xc0000080, %ecx
-    rdmsr
-    or $0x901, %eax             // LME, NXE, SCE
-    wrmsr
-    mov $0x80000033, %eax       // PG, NE, ET, MP, PE
-    mov %eax, %cr0
-    lgdt gdt_register
-    ljmp $0x08, $1f
-    .code64
-1:  mov $0x10, %eax
-    mov %eax, %ds
-    mov %eax, %es
-    mov %eax, %ss
+    enter_long_mode
     lidt idt_register(%rip)
     mov cpu_stack(%rip), %rsp
     xor %ebp, %ebp

@@ -6,6 +6,8 @@
     .balign 4
     .long MAGIC, FLAGS, -(MAGIC + FLAGS)
 
+#include "long_mode.h"
+
     .text
     .code32
     .globl _start
@@ -33,23 +35,7 @@ _start:
     adc $0, %edx
     add $8, %edi
     loop 2b
-    mov $pml4, %eax
-    mov %eax, %cr3
-    mov $0x620, %eax            // PAE, OSFXSR, OSXMMEXCPT
-    mov %eax, %cr4
-    mov $0xc0000080, %ecx
-    rdmsr
-    or $0x901, %eax             // LME, NXE, SCE
-    wrmsr
-    mov $0x80000033, %eax       // PG, NE, ET, MP, PE
-    mov %eax, %cr0
-    lgdt gdt_register
-    ljmp $0x08, $3f
-    .code64
-3:  mov $0x10, %eax
-    mov %eax, %ds
-    mov %eax, %es
-    mov %eax, %ss
+    enter_long_mode
     xor %eax, %eax
     mov %eax, %fs
     mov %eax, %gs
