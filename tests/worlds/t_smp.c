@@ -285,7 +285,7 @@ static long turn = 1, turns;
 
 static void *turn_thread(void *number) {
     pthread_mutex_lock(&lock);
-    while (going_on()) {
+    while (going_on() || !turns) { // a slow machine may come here when the time is over
         struct timespec t;
         clock_gettime(CLOCK_REALTIME, &t);
         t.tv_nsec += 50000000;
@@ -304,9 +304,7 @@ static void *turn_thread(void *number) {
 }
 
 static int taking_turns(void) {
-    int result = in_threads(turn_thread);
-    MUST(turns > 0);
-    return result;
+    return in_threads(turn_thread);
 }
 
 static int sockets(void) {
@@ -393,7 +391,7 @@ static int timers(void) {
     struct itimerval every = {{0, 1000}, {0, 1000}}, off = {{0, 0}, {0, 0}};
     signal(SIGALRM, on_alarm);
     MUST(setitimer(ITIMER_REAL, &every, NULL) == 0);
-    while (going_on()) {
+    while (going_on() || !received) { // as above
         struct timespec t = {0, 3000000}, left;
         double start = now();
         while (nanosleep(&t, &left))
@@ -401,7 +399,6 @@ static int timers(void) {
         MUST(now() - start >= 0.0029);
     }
     setitimer(ITIMER_REAL, &off, NULL);
-    MUST(received > 0);
     return 0;
 }
 
