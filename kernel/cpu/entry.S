@@ -8,52 +8,12 @@
 
 #include "cpu/gdt.h"
 #include "cpu/smap.h"
+#include "cpu/trapframe.h"
 
 // struct cpu (asserted in cpu/percpu.c)
 #define CPU_KERNEL_RSP 0x10
-// struct trap_frame (asserted in cpu/trap.c)
-#define FRAME_VECTOR 120
-#define FRAME_RIP    136
-#define FRAME_CS     144
-#define FRAME_SIZE   176
 
     .text
-
-.macro PUSH_REGISTERS
-    push %rdi
-    push %rsi
-    push %rdx
-    push %rcx
-    push %rax
-    push %r8
-    push %r9
-    push %r10
-    push %r11
-    push %rbx
-    push %rbp
-    push %r12
-    push %r13
-    push %r14
-    push %r15
-.endm
-
-.macro POP_REGISTERS
-    pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %rbp
-    pop %rbx
-    pop %r11
-    pop %r10
-    pop %r9
-    pop %r8
-    pop %rax
-    pop %rcx
-    pop %rdx
-    pop %rsi
-    pop %rdi
-.endm
 
 .macro CLEAR_USER_STATE
     cld

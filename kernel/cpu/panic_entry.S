@@ -2,6 +2,7 @@
 // struct trap_frame; the arguments become a va_list (System V ABI, AMD64, 3.5.7 "Variable Argument
 // Lists").
 #include "cpu/gdt.h"
+#include "cpu/trapframe.h"
 
     .text
     .globl panic
@@ -12,30 +13,16 @@ panic:
     sub $48, %rsp // rip, cs, rflags, rsp, ss of the frame, one word for alignment
     push $0       // error
     push $0       // vector
-    push %rdi
-    push %rsi
-    push %rdx
-    push %rcx
-    push %rax
-    push %r8
-    push %r9
-    push %r10
-    push %r11
-    push %rbx
-    push %rbp
-    push %r12
-    push %r13
-    push %r14
-    push %r15
+    PUSH_REGISTERS
     mov %rsp, %rbx // the frame
-    mov 184(%rbx), %rax // flags
-    mov %rax, 152(%rbx)
-    mov 192(%rbx), %rax // return address
-    mov %rax, 136(%rbx)
-    movq $KERNEL_CS, 144(%rbx)
-    lea 200(%rbx), %rax
-    mov %rax, 160(%rbx)
-    movq $KERNEL_DS, 168(%rbx)
+    mov FRAME_SIZE + 8(%rbx), %rax // flags
+    mov %rax, FRAME_RFLAGS(%rbx)
+    mov FRAME_SIZE + 16(%rbx), %rax // return address
+    mov %rax, FRAME_RIP(%rbx)
+    movq $KERNEL_CS, FRAME_CS(%rbx)
+    lea FRAME_SIZE + 24(%rbx), %rax
+    mov %rax, FRAME_RSP(%rbx)
+    movq $KERNEL_DS, FRAME_SS(%rbx)
 
     push %r9 // register arguments, in order
     push %r8
@@ -45,7 +32,7 @@ panic:
     push %rdi
     mov %rsp, %rax
     push %rax               // reg_save_area
-    lea 200(%rbx), %rax
+    lea FRAME_SIZE + 24(%rbx), %rax
     push %rax               // overflow_arg_area
     movabs $(48 << 32 | 8), %rax
     push %rax               // fp_offset, gp_offset: the format is consumed

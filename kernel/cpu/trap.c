@@ -18,10 +18,6 @@
 #include "mm/uaccess.h"
 #include "proc/signal.h"
 
-_Static_assert(offsetof(struct trap_frame, vector) == 120, "entry.S");
-_Static_assert(offsetof(struct trap_frame, rip) == 136, "entry.S");
-_Static_assert(offsetof(struct trap_frame, cs) == 144, "entry.S");
-
 enum {
     VECTOR_DB = 1,
     VECTOR_NMI = 2,

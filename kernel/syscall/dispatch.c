@@ -14,8 +14,6 @@
 // tells the compiler that the change of type is meant.
 typedef long (*syscall_fn)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
 
-_Static_assert(offsetof(struct trap_frame, error) == 128, "entry.S");
-
 static const syscall_fn table[] = {
 #define SYSCALL(name, args, status, note) [__NR_##name] = (syscall_fn)(void (*)(void))sys_##name,
 #include "syscall/all.def"

@@ -2,9 +2,11 @@
 // On entry: RCX = user RIP, R11 = user RFLAGS, RSP still the user's, interrupts off by SFMASK,
 // GS the user's. Builds the same struct trap_frame as cpu/entry.S.
 #include "cpu/gdt.h"
+#include "cpu/trapframe.h"
+
 #define CPU_KERNEL_RSP 0x10
 #define CPU_USER_RSP   0x18
-#define FRAME_ERROR    128 // asserted in dispatch.c
+
     .text
     .globl syscall_entry
     .type syscall_entry, @function
@@ -19,21 +21,7 @@ syscall_entry:
     push %rcx                   // rip
     push $-1                    // error: ERROR_SYSCALL
     push %rax                   // vector: number of the call
-    push %rdi
-    push %rsi
-    push %rdx
-    push %rcx
-    push %rax
-    push %r8
-    push %r9
-    push %r10
-    push %r11
-    push %rbx
-    push %rbp
-    push %r12
-    push %r13
-    push %r14
-    push %r15
+    PUSH_REGISTERS
     mov %rsp, %rdi
     xor %ebp, %ebp
     sti
