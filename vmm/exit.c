@@ -13,9 +13,7 @@
 #include "vmm/run.h"
 #include "vmm/stage2.h"
 #include "vmm/watch.h"
-#include "vmm/watch.h"
 #include "vmm/vendor.h"
-#include "vmm/x86.h"
 #include "vmm/x86.h"
 
 #define GO_ON      1

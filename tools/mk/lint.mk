@@ -3,7 +3,7 @@
 ALL_C := $(shell find kernel vmm user tests replay cim dcui labs -name '*.[ch]' 2>/dev/null | sort)
 KERNEL_C := $(filter %.c,$(KERNEL_SOURCES))
 KERNEL_HEADERS := $(sort $(shell find $(PARTS) -path vmm/machine -prune -o -name '*.h' -print 2>/dev/null))
-LINTS := warnings format layers imports size headers tidy cppcheck
+LINTS := warnings format layers imports size walk headers tidy cppcheck
 
 .PHONY: $(addprefix lint-,$(LINTS))
 
@@ -38,6 +38,10 @@ lint-imports: $(MACHINE_OBJECTS)
 lint-size:
 	$(SAY) LINT "sizes"
 	$(Q)tools/lint size $(ALL_C)
+
+lint-walk:
+	$(SAY) LINT "the reading walk"
+	$(Q)tools/lint walk docs/reading.md
 
 lint-headers: $(UAPI)/.made $(GEN)/build_id.h
 	$(SAY) LINT "each kernel header compiles alone"
