@@ -14,7 +14,7 @@ OLD_IMAGE = re.compile(r"(?P<name>.+) (?P<size>\d+) (?P<sha256>[0-9a-f]{64})")
 HOST_MEMORY = 96                                        # MiB for VMkernel and vmx beside the guest
 
 
-def add_arguments(parser, what="kernel", text="Linux bzImage, Multiboot 1 or 2 kernel, or boot sector"):
+def add_arguments(parser, what="kernel", text="Linux bzImage or vmlinux, Multiboot 1 or 2 kernel, or boot sector"):
     """What chrono run, record, hunt and gdb have in common."""
     parser.add_argument(what, help=text)
     parser.add_argument("--append", default="", metavar="S", help="its command line")

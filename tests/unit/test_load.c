@@ -1,6 +1,7 @@
-/* sources: vmm/machine/load/load.c vmm/machine/load/elf.c vmm/machine/load/linux.c vmm/machine/load/multiboot.c vmm/machine/load/multiboot2.c vmm/machine/load/flat.c vmm/machine/firmware/e820.c vmm/machine/firmware/acpi.c vmm/machine/firmware/mptable.c */
+/* sources: vmm/machine/load/load.c vmm/machine/load/elf.c vmm/machine/load/linux.c vmm/machine/load/vmlinux.c vmm/machine/load/multiboot.c vmm/machine/load/multiboot2.c vmm/machine/load/flat.c vmm/machine/firmware/e820.c vmm/machine/firmware/acpi.c vmm/machine/firmware/mptable.c */
 // Loaders: good images arrive where they belong, bad ones get a sentence that names the field.
 #include <elf.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include "vmm/machine/machine.h"
 
 #define RAM (32u << 20)
+#define MB  (1u << 20)
 
 static struct config config = {.acpi = true};
 static struct machine machine;
@@ -35,11 +37,23 @@ static int teardown(void **state) {
     return 0;
 }
 
+static struct load_request request(const void *data, size_t n) {
+    return (struct load_request){.kernel = {"kernel", data, n},
+                                 .command_line = "a b",
+                                 .seed = "thirty-two bytes of randomness."};
+}
+
 static int load(const void *data, size_t n) {
-    struct load_request r = {.kernel = {"kernel", data, n},
-                             .command_line = "a b",
-                             .seed = "thirty-two bytes of randomness."};
+    struct load_request r = request(data, n);
     return load_guest(&machine, &r, &cpu, error);
+}
+
+// The image is refused with a sentence that has these words.
+static void refused(const void *data, size_t n, const char *words) {
+    error[0] = 0;
+    assert_int_equal(load(data, n), -EINVAL);
+    if (!strstr(error, words))
+        fail_msg("no \"%s\" in: %s", words, error);
 }
 
 static uint32_t word(uint64_t gpa) {
@@ -86,21 +100,19 @@ static void multiboot1_kludge(void **state) {
 static void multiboot1_wrong(void **state) {
     struct mb1 k = kludge();
     k.load_end_addr = 0x200000;
-    assert_int_equal(load(&k, sizeof(k)), -22);
-    assert_non_null(strstr(error, "load_end_addr 0x200000"));
+    refused(&k, sizeof(k), "load_end_addr 0x200000 is past the end");
+    k.load_end_addr = 0xff000;
+    refused(&k, sizeof(k), "load_end_addr 0xff000 is below load_addr 0x100000");
     k = kludge();
     k.load_addr = 0x100004;
-    assert_int_equal(load(&k, sizeof(k)), -22);
-    assert_non_null(strstr(error, "load_addr 0x100004"));
+    refused(&k, sizeof(k), "load_addr 0x100004");
     k = kludge();
     k.bss_end_addr = 0xf0000000;
-    assert_int_equal(load(&k, sizeof(k)), -22);
-    assert_non_null(strstr(error, "32 MiB"));
+    refused(&k, sizeof(k), "32 MiB");
     k = kludge();
     k.flags |= 8;
     k.checksum = -(k.magic + k.flags);
-    assert_int_equal(load(&k, sizeof(k)), -22);
-    assert_non_null(strstr(error, "flags"));
+    refused(&k, sizeof(k), "flags 0x10008");
 }
 
 // ---- ELF -----------------------------------------------------------------------------------------
@@ -141,39 +153,46 @@ static void elf_wrong(void **state) {
     struct elf_file f = elf();
     f.p.p_filesz = 0x10000;
     f.p.p_memsz = 0x10000;
-    assert_int_equal(load(&f, sizeof(f)), -22);
-    assert_non_null(strstr(error, "program header 0: p_offset"));
+    refused(&f, sizeof(f), "program header 0: p_offset");
     f = elf();
     f.p.p_memsz = 4;
-    assert_int_equal(load(&f, sizeof(f)), -22);
-    assert_non_null(strstr(error, "p_memsz 0x4"));
+    refused(&f, sizeof(f), "p_memsz 0x4");
     f = elf();
     f.e.e_phnum = 1000;
-    assert_int_equal(load(&f, sizeof(f)), -22);
-    assert_non_null(strstr(error, "e_phnum 1000"));
+    refused(&f, sizeof(f), "e_phnum 1000");
     f = elf();
     f.e.e_machine = EM_ARM;
-    assert_int_equal(load(&f, sizeof(f)), -22);
-    assert_non_null(strstr(error, "e_machine"));
+    refused(&f, sizeof(f), "e_machine 40");
     f = elf();
     f.p.p_paddr = 0xa0000;
-    assert_int_equal(load(&f, sizeof(f)), -22);
-    assert_non_null(strstr(error, "0xa0000"));
+    refused(&f, sizeof(f), "0xa0000");
+    f = elf();
+    f.p.p_type = PT_NOTE;
+    refused(&f, sizeof(f), "no loadable segment");
+    f = elf();
+    f.e.e_ident[0] = 0; // a Multiboot header, but neither addresses in it nor ELF
+    refused(&f, sizeof(f), "no ELF header");
 }
 
 // ---- Multiboot 2 ---------------------------------------------------------------------------------
-static void multiboot2_tags(void **state) {
-    struct {
-        uint32_t magic, arch, length, checksum;
-        uint32_t address_tag[6], entry_tag[4], end[2];
-        uint8_t code[32];
-    } k = {.magic = 0xe85250d6,
-           .length = 64,
-           .address_tag = {2, 24, 0x300000, 0x300000, 0, 0},
-           .entry_tag = {3, 12, 0x300040, 0},
-           .end = {0, 8}};
-    k.length = (uint32_t)offsetof(__typeof__(k), code);
+struct mb2 {
+    uint32_t magic, arch, length, checksum;
+    uint32_t address_tag[6], entry_tag[4], end[2];
+    uint8_t code[32];
+};
+
+static struct mb2 tags(void) {
+    struct mb2 k = {.magic = 0xe85250d6,
+                    .length = offsetof(struct mb2, code),
+                    .address_tag = {2, 24, 0x300000, 0x300000, 0, 0},
+                    .entry_tag = {3, 12, 0x300040, 0},
+                    .end = {0, 8}};
     k.checksum = -(k.magic + k.arch + k.length);
+    return k;
+}
+
+static void multiboot2_tags(void **state) {
+    struct mb2 k = tags();
     firmware_write(&machine);
     assert_int_equal(load(&k, sizeof(k)), 0);
     assert_int_equal(cpu.rip, 0x300040);
@@ -185,13 +204,60 @@ static void multiboot2_tags(void **state) {
     assert_int_equal(at + 8, end);
     assert_int_equal(seen & (1 << 1 | 1 << 2 | 1 << 4 | 1 << 6 | 1 << 15),
                      1 << 1 | 1 << 2 | 1 << 4 | 1 << 6 | 1 << 15);
+}
+
+static void multiboot2_elf(void **state) {
+    struct {
+        struct elf_file f;
+        struct mb2 h __attribute__((aligned(8)));
+    } k = {.f = elf(), .h = tags()};
+    memset(k.h.address_tag, 0, sizeof(k.h.address_tag));
+    k.f.h.magic = 0;                                            // only the second header counts
+    k.h.address_tag[0] = 6, k.h.address_tag[1] = 8;             // modules page-aligned: eight bytes
+    k.h.address_tag[2] = 4 | 1u << 16, k.h.address_tag[3] = 12; // an optional console
+    k.h.entry_tag[2] = 0x200020;
+    firmware_write(&machine);
+    assert_int_equal(load(&k, sizeof(k)), 0);
+    assert_int_equal(cpu.mode, BOOT_PROTECTED);
+    assert_int_equal(cpu.rip, 0x200020);
+    assert_memory_equal(machine.ram + 0x200000, &k.f.h, sizeof(k.f.h));
+}
+
+static void multiboot2_wrong(void **state) {
+    struct mb2 k = tags();
+    firmware_write(&machine);
     k.entry_tag[1] = 100; // past the header
-    assert_int_equal(load(&k, sizeof(k)), -22);
-    assert_non_null(strstr(error, "tag 3 has size 100"));
+    refused(&k, sizeof(k), "tag 3 has size 100");
+    k = tags();
+    k.address_tag[0] = 77;
+    refused(&k, sizeof(k), "header tag 77 is not known");
+    k = tags();
+    k.address_tag[1] = 16; // two of its four addresses
+    refused(&k, sizeof(k), "address tag has size 16");
+    k = tags();
+    k.entry_tag[0] = 4; // a console instead of the entry
+    refused(&k, sizeof(k), "needs an entry tag");
+    k = tags();
+    k.end[0] = 4;
+    refused(&k, sizeof(k), "no end tag");
+    k = tags();
+    k.address_tag[3] = 0x300008;
+    refused(&k, sizeof(k), "load_addr 0x300008");
+    k = tags();
+    k.address_tag[4] = 0x310000;
+    refused(&k, sizeof(k), "load_end_addr 0x310000");
+    k = tags();
+    k.arch = 4; // MIPS
+    k.checksum = -(k.magic + k.arch + k.length);
+    refused(&k, sizeof(k), "architecture 4");
+    k = tags();
+    k.length = 4096;
+    k.checksum = -(k.magic + k.arch + k.length);
+    refused(&k, sizeof(k), "header_length 4096");
 }
 
 // ---- Linux ---------------------------------------------------------------------------------------
-static void linux_header(void **state) {
+static uint8_t *linux_image(void) {
     static uint8_t k[8192];
     memset(k, 0, sizeof(k));
     k[0x1f1] = 2; // setup_sects
@@ -203,25 +269,154 @@ static void linux_header(void **state) {
     k[0x239] = 8;                     // cmdline_size 2048
     k[0x236] = 1;                     // XLF_KERNEL_64
     k[0x262] = 0x10;                  // init_size 1 MB
-    assert_int_equal(load(k, sizeof(k)), 0);
+    return k;
+}
+#define LINUX_SIZE 8192
+
+static void linux_header(void **state) {
+    const uint8_t *k = linux_image();
+    assert_int_equal(load(k, LINUX_SIZE), 0);
     assert_int_equal(cpu.mode, BOOT_LONG);
     assert_int_equal(cpu.rip, 0x100200);
     assert_int_equal(cpu.rsi, LOAD_BOOT_INFO);
     assert_string_equal((char *)machine.ram + LOAD_COMMAND_LINE, "a b");
-    assert_memory_equal(machine.ram + 0x100000, k + 3 * 512, sizeof(k) - 3 * 512);
+    assert_memory_equal(machine.ram + 0x100000, k + 3 * 512, LINUX_SIZE - 3 * 512);
     assert_int_equal(word(LOAD_BOOT_INFO + 0x250), LOAD_SETUP_DATA);
     assert_int_equal(word(LOAD_SETUP_DATA), 0);     // struct setup_data: no next one,
     assert_int_equal(word(LOAD_SETUP_DATA + 8), 9); // SETUP_RNG_SEED,
     assert_int_equal(word(LOAD_SETUP_DATA + 12), 32);
     assert_string_equal((char *)machine.ram + LOAD_SETUP_DATA + 16,
                         "thirty-two bytes of randomness.");
+}
+
+static void linux_32_bit_entry(void **state) {
+    uint8_t *k = linux_image();
+    k[0x236] = 0; // no 64-bit entry
+    assert_int_equal(load(k, LINUX_SIZE), 0);
+    assert_int_equal(cpu.mode, BOOT_PROTECTED);
+    assert_int_equal(cpu.rip, 0x100000);
+    assert_int_equal(cpu.rsi, LOAD_BOOT_INFO);
+    assert_int_equal(cpu.code_selector, 0x10); // __BOOT_CS and __BOOT_DS
+    assert_int_equal(cpu.data_selector, 0x18);
+    uint64_t code;
+    memcpy(&code, machine.ram + cpu.gdt_base + 0x10, 8);
+    assert_int_equal(code >> 53 & 3, 2); // D, not L
+}
+
+static void linux_wrong(void **state) {
+    uint8_t *k = linux_image();
     k[0x206] = 9;
-    assert_int_equal(load(k, sizeof(k)), -22);
-    assert_non_null(strstr(error, "boot protocol 2.09"));
-    k[0x206] = 15;
-    k[0x1f1] = 200;
-    assert_int_equal(load(k, sizeof(k)), -22);
-    assert_non_null(strstr(error, "setup_sects 200"));
+    refused(k, LINUX_SIZE, "boot protocol 2.09");
+    linux_image()[0x1f1] = 200;
+    refused(k, LINUX_SIZE, "setup_sects 200");
+    linux_image()[0x1fe] = 0;
+    refused(k, LINUX_SIZE, "boot_flag is 0xaa00");
+    linux_image()[0x211] = 0;
+    refused(k, LINUX_SIZE, "loadflags 0x0");
+    linux_image()[0x239] = 0, k[0x238] = 2;
+    refused(k, LINUX_SIZE, "3 characters; this kernel takes 2 (cmdline_size)");
+    linux_image()[0x263] = 2;
+    refused(k, LINUX_SIZE, "init_size is 0x2100000");
+    assert_non_null(strstr(error, "vmlinux needs less"));
+}
+
+// Above the kernel where there is room, else below it.
+static void linux_initrd(void **state) {
+    static uint8_t disk[3 * MB];
+    uint8_t *k = linux_image();
+    struct load_request r = request(k, LINUX_SIZE);
+    r.modules[0] = (struct load_image){"initrd", disk, sizeof(disk)};
+    r.module_count = 1;
+    disk[0] = 0x77;
+    assert_int_equal(load_guest(&machine, &r, &cpu, error), 0);
+    assert_int_equal(word(LOAD_BOOT_INFO + 0x218), RAM - sizeof(disk));
+    assert_int_equal(word(LOAD_BOOT_INFO + 0x21c), sizeof(disk));
+    assert_int_equal(machine.ram[RAM - sizeof(disk)], 0x77);
+    k[0x234] = 1;    // relocatable_kernel,
+    k[0x25b] = 1;    // to pref_address 16 MB,
+    k[0x262] = 0xe0; // and needs all but the last 2 MB
+    assert_int_equal(load_guest(&machine, &r, &cpu, error), 0);
+    assert_int_equal(word(LOAD_BOOT_INFO + 0x218), 16 * MB - sizeof(disk));
+    k[0x234] = 0; // at 1 MB now: nowhere is room
+    k[0x262] = 0xe0, k[0x263] = 1;
+    assert_int_equal(load_guest(&machine, &r, &cpu, error), -EINVAL);
+    assert_non_null(strstr(error, "the initrd initrd (3145728 bytes) does not fit"));
+}
+
+struct vmlinux {
+    Elf64_Ehdr e;
+    Elf64_Phdr p[2];
+    struct {
+        Elf64_Nhdr h;
+        char name[8];
+        uint32_t value;
+    } notes[2];
+    uint8_t code[64];
+};
+
+static struct vmlinux vmlinux(void) {
+    struct vmlinux k = {
+        .e = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64},
+              .e_machine = EM_X86_64,
+              .e_entry = 16 * MB,
+              .e_phoff = offsetof(struct vmlinux, p),
+              .e_phentsize = sizeof(Elf64_Phdr),
+              .e_phnum = 2},
+        .p = {{.p_type = PT_LOAD,
+               .p_offset = offsetof(struct vmlinux, code),
+               .p_vaddr = 0xffffffff81000000,
+               .p_paddr = 16 * MB,
+               .p_filesz = 64,
+               .p_memsz = 15 * MB},
+              {.p_type = PT_NOTE,
+               .p_offset = offsetof(struct vmlinux, notes),
+               .p_filesz = sizeof(k.notes),
+               .p_memsz = sizeof(k.notes)}},
+        .notes = {{{4, 4, 18}, "Xen", 0}, {{6, 4, 257}, "Linux", 0}},
+    };
+    // "Xen" and its zero fill four bytes: the note is shorter by the other four.
+    memmove((char *)k.notes + 16, (char *)k.notes + 20, sizeof(k.notes) - 20);
+    memset(k.code, 0x90, sizeof(k.code));
+    return k;
+}
+
+static void linux_unpacked(void **state) {
+    static uint8_t disk[2 * MB];
+    struct vmlinux k = vmlinux();
+    struct load_request r = request(&k, sizeof(k));
+    r.modules[0] = (struct load_image){"initrd", disk, sizeof(disk)};
+    r.module_count = 1;
+    assert_int_equal(load_guest(&machine, &r, &cpu, error), 0);
+    assert_int_equal(cpu.mode, BOOT_LONG);
+    assert_int_equal(cpu.rip, 16 * MB);
+    assert_int_equal(cpu.rsi, LOAD_BOOT_INFO);
+    assert_memory_equal(machine.ram + 16 * MB, k.code, sizeof(k.code));
+    assert_int_equal(word(LOAD_BOOT_INFO + 0x202), 0x53726448);
+    assert_int_equal(word(LOAD_BOOT_INFO + 0x228), LOAD_COMMAND_LINE);
+    assert_int_equal(word(LOAD_BOOT_INFO + 0x218), 14 * MB); // below the kernel, which ends at 31
+    k.e.e_entry = 16 * MB + 0x1000;
+    refused(&k, sizeof(k), "e_entry 0x1001000");
+    k = vmlinux();
+    k.p[0].p_memsz = 32 * MB;
+    refused(&k, sizeof(k), "ELF segment 0 needs");
+    k = vmlinux();
+    k.p[1].p_filesz = 24; // the note is cut off: some other ELF file
+    refused(&k, sizeof(k), "is no kernel that can be loaded");
+    k.p[1].p_filesz = UINT64_MAX - 8;
+    refused(&k, sizeof(k), "is no kernel that can be loaded");
+}
+
+// ---- boot sectors ----------------------------------------------------------------------------------
+static void boot_sector(void **state) {
+    static uint8_t k[1024];
+    memset(k, 0x90, sizeof(k));
+    refused(k, sizeof(k), "is no kernel that can be loaded");
+    k[510] = 0x55, k[511] = 0xaa;
+    assert_int_equal(load(k, sizeof(k)), 0);
+    assert_int_equal(cpu.mode, BOOT_REAL);
+    assert_int_equal(cpu.rip, 0x7c00);
+    assert_int_equal(cpu.rdx, 0x80);
+    assert_memory_equal(machine.ram + 0x7c00, k, sizeof(k));
 }
 
 static void sum_is_zero(const uint8_t *p, size_t n) {
@@ -253,7 +448,14 @@ int main(void) {
         cmocka_unit_test_setup_teardown(elf_high, setup, teardown),
         cmocka_unit_test_setup_teardown(elf_wrong, setup, teardown),
         cmocka_unit_test_setup_teardown(multiboot2_tags, setup, teardown),
+        cmocka_unit_test_setup_teardown(multiboot2_elf, setup, teardown),
+        cmocka_unit_test_setup_teardown(multiboot2_wrong, setup, teardown),
         cmocka_unit_test_setup_teardown(linux_header, setup, teardown),
+        cmocka_unit_test_setup_teardown(linux_32_bit_entry, setup, teardown),
+        cmocka_unit_test_setup_teardown(linux_wrong, setup, teardown),
+        cmocka_unit_test_setup_teardown(linux_initrd, setup, teardown),
+        cmocka_unit_test_setup_teardown(linux_unpacked, setup, teardown),
+        cmocka_unit_test_setup_teardown(boot_sector, setup, teardown),
         cmocka_unit_test_setup_teardown(tables_add_up, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -137,7 +137,7 @@ int guest_start(struct machine *m, struct guest *g) {
     struct boot_cpu boot = {0};
     char error[256];
     firmware_write(m);
-    if (linux_recognise(&g->request.kernel))
+    if (linux_recognise(&g->request.kernel) || vmlinux_recognise(&g->request.kernel))
         inputs_random(m->inputs, g->request.seed, sizeof(g->request.seed));
     int r = load_guest(m, &g->request, &boot, error);
     if (r) {

@@ -91,3 +91,40 @@ int elf_load(struct machine *m, const struct load_image *k, struct elf_image *ou
     return out->highest ? 0
                         : load_error(error, "%s: the ELF file has no loadable segment", k->name);
 }
+
+// Looks for the owner in the notes of one segment: a header of three words, the name, the description, each
+// padded to 4 bytes.
+static bool note_in(const uint8_t *notes, uint64_t size, const char *owner) {
+    Elf64_Nhdr h;
+    uint64_t length = strlen(owner) + 1;
+    while (size >= sizeof(h)) {
+        memcpy(&h, notes, sizeof(h));
+        uint64_t name = (h.n_namesz + 3ull) & ~3ull, description = (h.n_descsz + 3ull) & ~3ull;
+        uint64_t whole = sizeof(h) + name + description;
+        if (whole > size)
+            return false;
+        if (h.n_namesz == length && !memcmp(notes + sizeof(h), owner, length))
+            return true;
+        notes += whole;
+        size -= whole;
+    }
+    return false;
+}
+
+bool elf_has_note(const struct load_image *k, const char *owner) {
+    Elf64_Ehdr e;
+    Elf64_Phdr h;
+    if (k->size < sizeof(e) || memcmp(k->data, ELFMAG, SELFMAG))
+        return false;
+    memcpy(&e, k->data, sizeof(e));
+    if (e.e_ident[EI_CLASS] != ELFCLASS64 || e.e_phentsize < sizeof(h) || e.e_phoff > k->size ||
+        (uint64_t)e.e_phnum * e.e_phentsize > k->size - e.e_phoff)
+        return false;
+    for (unsigned i = 0; i < e.e_phnum; i++) {
+        memcpy(&h, k->data + e.e_phoff + (uint64_t)i * e.e_phentsize, sizeof(h));
+        if (h.p_type == PT_NOTE && h.p_offset <= k->size && h.p_filesz <= k->size - h.p_offset &&
+            note_in(k->data + h.p_offset, h.p_filesz, owner))
+            return true;
+    }
+    return false;
+}

@@ -5,7 +5,7 @@
 #include <string.h>
 #include "vmm/machine/config.h"
 #include "vmm/machine/firmware/firmware.h"
-#include "vmm/machine/load/load.h"
+#include "vmm/machine/load/linux.h"
 #include "vmm/machine/machine.h"
 
 #define SETUP_HEADER   0x1f1 // of the header in the file and in boot_params
@@ -52,22 +52,29 @@ static int check_header(const struct load_image *k, const struct setup_header *h
     return 0;
 }
 
-// As high as the kernel allows and memory has it, clear of the kernel's own working space.
+// The highest place below `limit`, or 0.
+static uint64_t place_below(uint64_t limit, uint64_t size) {
+    return size < limit ? (limit - size) & ~4095ull : 0;
+}
+
+// As high as the kernel allows and memory has it, clear of the kernel's own working space; else below it.
 static int place_initrd(struct machine *m, const struct load_request *r, struct setup_header *h,
-                        uint64_t kernel_end, char error[256]) {
+                        const struct linux_span *kernel, char error[256]) {
     if (!r->module_count)
         return 0;
     const struct load_image *rd = &r->modules[0];
     uint64_t limit = m->low_size;
     if (limit > (uint64_t)h->initrd_addr_max + 1)
         limit = (uint64_t)h->initrd_addr_max + 1;
-    uint64_t at = rd->size < limit ? (limit - rd->size) & ~4095ull : 0;
-    if (at < kernel_end)
-        return load_error(
-            error,
-            "the initrd %s (%zu bytes) does not fit below 0x%llx beside the kernel, which needs memory up "
-            "to 0x%llx: give the VM more memory",
-            rd->name, rd->size, (unsigned long long)limit, (unsigned long long)kernel_end);
+    uint64_t at = place_below(limit, rd->size);
+    if (at < kernel->end)
+        at = place_below(kernel->start, rd->size);
+    if (at < HIGH_LOAD)
+        return load_error(error,
+                          "the initrd %s (%zu bytes) does not fit below 0x%llx beside the kernel, "
+                          "which needs memory from 0x%llx to 0x%llx: give the VM more memory",
+                          rd->name, rd->size, (unsigned long long)limit,
+                          (unsigned long long)kernel->start, (unsigned long long)kernel->end);
     h->ramdisk_image = (uint32_t)at;
     h->ramdisk_size = (uint32_t)rd->size;
     return load_copy(m, "the initrd", at, rd->data, rd->size, error);
@@ -110,6 +117,25 @@ static void fill_memory_map(struct machine *m, struct boot_params *p) {
                                           .orig_video_points = 16};
 }
 
+int linux_boot(struct machine *m, const struct load_request *r, struct boot_params *p,
+               const struct linux_span *kernel, struct boot_cpu *out, char error[256]) {
+    int err;
+    p->hdr.type_of_loader = LOADER_UNKNOWN;
+    p->hdr.code32_start = (uint32_t)kernel->start;
+    fill_memory_map(m, p);
+    if ((err = place_initrd(m, r, &p->hdr, kernel, error)) ||
+        (err = place_command_line(m, r, &p->hdr, error)) ||
+        (err = place_seed(m, r, &p->hdr, error)) ||
+        (err = load_copy(m, "boot_params", LOAD_BOOT_INFO, p, sizeof(*p), error)))
+        return err;
+    bool long_mode = p->hdr.xloadflags & XLF_KERNEL_64;
+    out->mode = long_mode ? BOOT_LONG : BOOT_PROTECTED;
+    out->rsi = LOAD_BOOT_INFO;
+    if (long_mode && (err = identity_map(m, out, error)))
+        return err;
+    return load_flat_gdt(m, long_mode, out, error);
+}
+
 int linux_load(struct machine *m, const struct load_request *r, struct boot_cpu *out,
                char error[256]) {
     const struct load_image *k = &r->kernel;
@@ -122,24 +148,15 @@ int linux_load(struct machine *m, const struct load_request *r, struct boot_cpu 
     // A relocatable kernel decompresses to pref_address anyway: loading it there avoids a move.
     uint64_t at = p.hdr.relocatable_kernel && p.hdr.pref_address ? p.hdr.pref_address : HIGH_LOAD;
     if (at + p.hdr.init_size > m->low_size)
-        return load_error(error,
-                          "init_size is 0x%x: the kernel needs %llu MB of memory, this VM has %llu",
-                          p.hdr.init_size, (unsigned long long)((at + p.hdr.init_size) >> 20) + 1,
-                          (unsigned long long)(m->low_size >> 20));
-    p.hdr.type_of_loader = LOADER_UNKNOWN;
-    p.hdr.code32_start = (uint32_t)at;
-    fill_memory_map(m, &p);
-    if ((err = load_copy(m, "the kernel", at, k->data + setup, k->size - setup, error)) ||
-        (err = place_initrd(m, r, &p.hdr, at + p.hdr.init_size, error)) ||
-        (err = place_command_line(m, r, &p.hdr, error)) ||
-        (err = place_seed(m, r, &p.hdr, error)) ||
-        (err = load_copy(m, "boot_params", LOAD_BOOT_INFO, &p, sizeof(p), error)))
+        return load_error(
+            error,
+            "init_size is 0x%x: to unpack itself the kernel needs %llu MB of memory, this "
+            "VM has %llu; its vmlinux needs less",
+            p.hdr.init_size, (unsigned long long)((at + p.hdr.init_size) >> 20) + 1,
+            (unsigned long long)(m->low_size >> 20));
+    out->rip = at + (p.hdr.xloadflags & XLF_KERNEL_64 ? ENTRY_64 : 0);
+    err = load_copy(m, "the kernel", at, k->data + setup, k->size - setup, error);
+    if (err)
         return err;
-    bool long_mode = p.hdr.xloadflags & XLF_KERNEL_64;
-    out->mode = long_mode ? BOOT_LONG : BOOT_PROTECTED;
-    out->rip = at + (long_mode ? ENTRY_64 : 0);
-    out->rsi = LOAD_BOOT_INFO;
-    if (long_mode && (err = identity_map(m, out, error)))
-        return err;
-    return load_flat_gdt(m, long_mode, out, error);
+    return linux_boot(m, r, &p, &(struct linux_span){at, at + p.hdr.init_size}, out, error);
 }

@@ -67,6 +67,7 @@ int load_guest(struct machine *m, const struct load_request *r, struct boot_cpu 
         {linux_recognise, linux_load},
         {multiboot2_recognise, multiboot2_load},
         {multiboot1_recognise, multiboot1_load},
+        {vmlinux_recognise, vmlinux_load},
         {flat_recognise, flat_load},
     };
     *out = (struct boot_cpu){.rsp = LOAD_STACK_TOP};
@@ -76,6 +77,7 @@ int load_guest(struct machine *m, const struct load_request *r, struct boot_cpu 
     return load_error(
         error,
         "%s is no kernel that can be loaded: it has no Linux header (\"HdrS\" at 0x202), no Multiboot "
-        "header in its first 8 KB or Multiboot 2 header in its first 32 KB, and is no boot sector",
+        "header in its first 8 KB or Multiboot 2 header in its first 32 KB, and is neither a 64-bit vmlinux "
+        "nor a boot sector",
         r->kernel.name);
 }

@@ -31,7 +31,7 @@ struct boot_cpu {
     uint64_t gdt_base, cr3; // cr3: long mode, identity map of the first 4 GB
 };
 
-// Recognises the image (Linux bzImage, Multiboot 2, Multiboot 1, boot sector) and loads it. 0, or
+// Recognises the image (Linux bzImage or vmlinux, Multiboot 2, Multiboot 1, boot sector) and loads it. 0, or
 // -EINVAL / -ENOMEM with a sentence in `error` that names the field and its value.
 int load_guest(struct machine *m, const struct load_request *r, struct boot_cpu *out,
                char error[256]);
@@ -40,6 +40,9 @@ int load_guest(struct machine *m, const struct load_request *r, struct boot_cpu 
 bool linux_recognise(const struct load_image *k);
 int linux_load(struct machine *m, const struct load_request *r, struct boot_cpu *out,
                char error[256]);
+bool vmlinux_recognise(const struct load_image *k);
+int vmlinux_load(struct machine *m, const struct load_request *r, struct boot_cpu *out,
+                 char error[256]);
 bool multiboot2_recognise(const struct load_image *k);
 int multiboot2_load(struct machine *m, const struct load_request *r, struct boot_cpu *out,
                     char error[256]);
@@ -65,6 +68,8 @@ struct elf_image {
 };
 // Loads the PT_LOAD segments of a 32- or 64-bit x86 ELF at their physical addresses.
 int elf_load(struct machine *m, const struct load_image *k, struct elf_image *out, char error[256]);
+// Is it a 64-bit ELF file with a note of that owner?
+bool elf_has_note(const struct load_image *k, const char *owner);
 
 // Where loaders put what is theirs, below 640 KB, clear of the BIOS data area and of boot sectors.
 #define LOAD_GDT          0x1000u
