@@ -15,10 +15,10 @@
 #include "vmm/machine/hash.h"
 #include "vmm/machine/life.h"
 #include "vmm/machine/machine.h"
+#include "vmm/machine/report.h"
 #include "vmm/machine/sums.h"
 
 #define DESCRIPTION_MAX 16384
-#define EXITS_TOLD      8
 
 // "KIND SIZE SHA256 NAME"; the folder differs from machine to machine. 0 or -errno.
 static int image(struct text *t, const char *kind, const char *path) {
@@ -201,21 +201,11 @@ struct inputs *recording_open(struct machine *m) {
     return NULL;
 }
 
-// What the guest did last, where a replay differs.
-static void tell_exits(struct machine *m) {
-    static char text[EXITS_KEPT * 96];
-    exits_text(m, text, sizeof(text));
-    char *from = text + strlen(text);
-    for (unsigned lines = 0; from > text && lines <= EXITS_TOLD; from -= from > text)
-        lines += from[-1] == '\n';
-    machine_log(m, "the last exits, with V and count:\n%s", from + (from > text));
-}
-
 static void tell_end(struct machine *m, bool failed) {
     const char *log = m->config->replay, *ticks = m->by_exits ? "exits" : "instructions";
     uint64_t accessed = inputs_accessed_only(m->inputs);
     if (inputs_replaying(m->inputs) && failed)
-        tell_exits(m);
+        report_exits(m);
     else if (inputs_replaying(m->inputs) && !m->debug) // who travels comes here again and again
         machine_log(m, "replayed %llu %s, all checks equal", (unsigned long long)m->count, ticks);
     else if (m->config->record && !failed)

@@ -5,23 +5,9 @@
 #include "vmm/machine/debug.h"
 #include "vmm/machine/life.h"
 #include "vmm/machine/recording.h"
+#include "vmm/machine/report.h"
 
 #define LL(x) (unsigned long long)(x)
-
-static void print_registers(struct machine *m, unsigned cpu) {
-    static const char *const names[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-                                        "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
-    struct target_registers r;
-    char text[512];
-    int used = 0;
-    if (debug_ops.read_registers(m, cpu, &r))
-        return;
-    for (unsigned i = 0; i < 16; i++)
-        used += snprintf(text + used, sizeof(text) - (size_t)used, "%s%s %016llx",
-                         i % 4 ? " " : "\n  ", names[i], LL(r.general[i]));
-    machine_log(m, "registers of vCPU %u: cr0 %08llx cr3 %08llx rflags %08llx%s", cpu, LL(r.cr0),
-                LL(r.cr3), LL(r.rflags), text);
-}
 
 static void print_place(struct machine *m) {
     struct position p;
@@ -29,7 +15,7 @@ static void print_place(struct machine *m) {
     machine_log(m, "stopped at count %llu, V %llu, event %llu, vCPU %u, rip 0x%llx", LL(p.count),
                 LL(p.v), LL(p.event), p.cpu, LL(p.rip));
     for (unsigned i = 0; i < m->cpu_count; i++)
-        print_registers(m, i);
+        report_registers(m, i);
 }
 
 // What is asked for as a request; false: the log does not have it.
