@@ -17,7 +17,8 @@ WARNINGS := -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-f
 	-Wimplicit-fallthrough $(if $(filter 1,$(WERROR)),-Werror)
 
 # Linux's UAPI headers (linux/, asm/, asm-generic/) are on the path, the C library's are not.
-KERNEL_CPPFLAGS := -nostdinc -isystem $(shell $(CC) -print-file-name=include) -isystem $(UAPI) \
+# The shell asks the compiler where its own are, and not make: it may be installed by then only.
+KERNEL_CPPFLAGS := -nostdinc -isystem $$($(CC) -print-file-name=include) -isystem $(UAPI) \
 	-I. -Ikernel -I$(GEN) -D__KERNEL_IMAGE__
 KERNEL_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone \
 	-mgeneral-regs-only -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-strict-aliasing \
@@ -51,7 +52,7 @@ $(UAPI)/.made: tools/mk/kernel.mk
 	@mkdir -p $(UAPI)
 	@ln -sfn /usr/include/linux $(UAPI)/linux
 	@ln -sfn /usr/include/asm-generic $(UAPI)/asm-generic
-	@ln -sfn /usr/include/$(shell $(CC) -print-multiarch)/asm $(UAPI)/asm
+	@ln -sfn /usr/include/$$($(CC) -print-multiarch)/asm $(UAPI)/asm
 	@touch $@
 
 # `#define BUILD_ID "..."`: included by the one file that prints it; touched only when it changes.
