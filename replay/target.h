@@ -25,6 +25,7 @@ struct target_segment {
     uint16_t selector, attributes; // as in the VMCS access rights
 };
 enum target_mode { TARGET_MODE_16, TARGET_MODE_32, TARGET_MODE_64 };
+enum { TARGET_RSP = 4 }; // in `general`
 enum { TARGET_ES, TARGET_CS, TARGET_SS, TARGET_DS, TARGET_FS, TARGET_GS, TARGET_SEGMENTS };
 struct target_registers {
     uint64_t general[16]; // in the order of their encoding: RAX RCX RDX RBX RSP RBP RSI RDI R8..R15
@@ -40,13 +41,28 @@ struct target_registers {
     uint8_t ymm[16][32]; // the low half of each is XMM
 };
 
+// The linear address that RIP is relative to.
+static inline uint64_t target_code_base(const struct target_registers *r) {
+    return r->mode == TARGET_MODE_64 ? 0 : r->segments[TARGET_CS].base;
+}
+
 // ---- Places to stop --------------------------------------------------------------------------------
-enum break_kind { BREAK_SOFTWARE, BREAK_HARDWARE, WATCH_WRITE, WATCH_READ, WATCH_ACCESS };
+// The first five are gdb's, with its numbers. INTERRUPT: an interrupt or NMI is delivered to a vCPU that stands at
+// this address with this stack pointer; its place is the one before the delivery.
+enum break_kind {
+    BREAK_SOFTWARE,
+    BREAK_HARDWARE,
+    WATCH_WRITE,
+    WATCH_READ,
+    WATCH_ACCESS,
+    INTERRUPT
+};
 struct breakpoint {
     uint32_t kind;    // enum break_kind
-    uint32_t length;  // bytes; of breakpoints: unused
+    uint32_t length;  // bytes of a watchpoint; INTERRUPT: the vCPU
     uint64_t address; // linear
     uint64_t cr3;     // only in this address space (page-table base without flags); ~0: in any
+    uint64_t stack;   // INTERRUPT: RSP; else 0
 };
 #define BREAKPOINTS_MAX 512
 #define ANY_CR3         UINT64_MAX
@@ -79,7 +95,7 @@ struct run_request {
 enum run_end {
     RAN_TO_PLACE,      // until_count and until_v
     RAN_STEP,          // the step is done
-    RAN_TO_BREAKPOINT, // before the instruction; `which`
+    RAN_TO_BREAKPOINT, // before the instruction, after the interrupt's delivery; `which`
     RAN_TO_WATCHPOINT, // after the access (which changed the value, if WATCH_WRITE); `which`, `address`
     RAN_INTERRUPTED,    // by remote_interrupt()
     RAN_TO_END,         // the recording, or the VM, ends here; `text` says how

@@ -285,7 +285,10 @@ static bool watch_backwards(unsigned *found) {
     here = now();
     if (remote_read_registers(timeline_machine(t), here.cpu, &regs))
         return false;
-    struct breakpoint b = {WATCH_WRITE, 8, (regs.general[4] + 7) & ~7ull, ANY_CR3};
+    struct breakpoint b = {.kind = WATCH_WRITE,
+                           .length = 8,
+                           .address = (regs.general[TARGET_RSP] + 7) & ~7ull,
+                           .cr3 = ANY_CR3};
     timeline_clear_breakpoints(t);
     timeline_add_breakpoint(t, &b);
     if (!last_change(&here, &last))

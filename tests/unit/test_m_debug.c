@@ -210,10 +210,10 @@ static void hardware_breakpoints(void **state) {
     assert_int_equal(kvm.codes, 1); // the fifth
     assert_int_equal(kvm.guest_debug.arch.debugreg[7], 0xaa);
     assert_int_equal(kvm.guest_debug.arch.debugreg[3], 0x3000);
-    d->skip_code_registers = true;
+    d->passing = PASS_CODE;
     debug_load_registers(d);
     assert_int_equal(kvm.guest_debug.control, 0);
-    d->skip_code_registers = false;
+    d->passing = 0;
     place(NULL, 0);
     assert_int_equal(kvm.codes, 0);
     assert_int_equal(kvm.guest_debug.control, 0);

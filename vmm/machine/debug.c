@@ -25,11 +25,22 @@ static void info(void *target, struct target_info *i) {
     snprintf(i->name, sizeof(i->name), "%s", m->config->name);
 }
 
+// ---- places --------------------------------------------------------------------------------------------
+unsigned debug_delivered(const struct debug *d, uint64_t count) {
+    return d->delivered.count == count ? d->delivered.n : 0;
+}
+
+// What happens without a tick makes another place of the same count.
+void debug_switches(struct machine *m) {
+    struct debug *d = m->debug;
+    d->delivered.n = debug_delivered(d, m->count) + 1;
+    d->delivered.count = m->count;
+}
+
 // Interrupts, NMIs and turns are known here, exceptions to the kernel. What still waits for the next entry is not
 // delivered.
 unsigned debug_deliveries(struct machine *m) {
-    const struct debug *d = m->debug;
-    unsigned n = d->delivered_at == m->count ? d->delivered : 0;
+    unsigned n = debug_delivered(m->debug, m->count);
     for (unsigned i = 0; i < m->cpu_count; i++)
         if (m->cpus[i].chrono->count == m->count)
             n += m->cpus[i].chrono->injected;
@@ -190,7 +201,7 @@ int debug_create(struct machine *m, int *status) {
     }
     d->machine = m;
     d->status = status;
-    d->delivered_at = UINT64_MAX;
+    d->delivered.count = UINT64_MAX;
     d->kind = m->config->replay   ? TARGET_REPLAYING
               : m->config->record ? TARGET_RECORDING
                                   : TARGET_LIVE;

@@ -51,7 +51,8 @@ void debug_load_registers(struct debug *d) {
     struct kvm_guest_debug g = {0};
     for (unsigned i = 0; i < DEBUG_REGISTERS; i++) {
         const struct debug_register *r = &d->registers[i];
-        if (!r->of || d->skip_registers || (!is_watch(&r->of->b) && d->skip_code_registers))
+        if (!r->of || d->passing & PASS_REGISTERS ||
+            (d->passing & PASS_CODE && !is_watch(&r->of->b)))
             continue;
         unsigned rw = !is_watch(&r->of->b)           ? RW_EXECUTE
                       : r->of->b.kind == WATCH_WRITE ? RW_WRITE
@@ -212,13 +213,15 @@ static void find_place(struct debug *d, struct placed *p, const struct space *s)
     case BREAK_SOFTWARE: (void)(into_code(d, p, s) || into_registers(d, p)); break;
     case BREAK_HARDWARE: (void)(into_registers(d, p) || into_code(d, p, s)); break;
     case WATCH_READ: (void)(into_pages(d, p) || into_registers(d, p)); break;
+    case INTERRUPT: p->how = AT_DELIVERIES; break;
     default: (void)(into_registers(d, p) || into_pages(d, p));
     }
 }
 
 void debug_take_away(struct debug *d, struct placed *p) {
     switch (p->how) {
-    case NOWHERE: break;
+    case NOWHERE:
+    case AT_DELIVERIES: break;
     case IN_CODE: out_of_code(d, p); break;
     case IN_REGISTERS: out_of_registers(d, p); break;
     case IN_PAGES: out_of_pages(d, p); break;
@@ -325,7 +328,7 @@ static void take_list(struct debug *d, const struct breakpoint *list, unsigned n
 
 void debug_place(struct debug *d, const struct run_request *q) {
     unsigned n = q->breakpoint_count < BREAKPOINTS_MAX ? q->breakpoint_count : BREAKPOINTS_MAX;
-    d->watching = false;
+    d->watching = d->watching_interrupts = false;
     if (!n && !d->list_count)
         return;
     struct space s = debug_space(d->machine->current);
@@ -342,5 +345,6 @@ void debug_place(struct debug *d, const struct run_request *q) {
         if (is_watch(&p->b))
             debug_value_changed(d, p, &of); // from now on
         d->watching |= p->b.kind == WATCH_WRITE;
+        d->watching_interrupts |= p->b.kind == INTERRUPT;
     }
 }
