@@ -98,6 +98,10 @@ int timeline_remove_breakpoint(struct timeline *t, const struct breakpoint *b) {
     return 0;
 }
 
+struct stops timeline_stops(const struct timeline *t) {
+    return (struct stops){t->breakpoints, t->breakpoint_count};
+}
+
 void timeline_clear_breakpoints(struct timeline *t) {
     t->breakpoint_count = 0;
 }
@@ -128,7 +132,7 @@ static void revive(struct timeline *t, struct run_result *result) {
 
 void timeline_continue(struct timeline *t, struct run_result *result) {
     timeline_begin(t);
-    traveller_advance(t, &t->cursor, &GOAL_NEVER, 0, true, result);
+    traveller_advance(t, &t->cursor, &GOAL_NEVER, 0, timeline_stops(t), result);
     revive(t, result);
 }
 
@@ -173,7 +177,7 @@ void timeline_to_begin(struct timeline *t, struct run_result *result) {
 static void to_end(struct timeline *t, struct run_result *result) {
     timeline_travel(t, t->end.count ? &t->end : &GOAL_NEVER, result);
     if (result->end == RAN_TO_PLACE) // as far as the place goes; whether it ends there shows
-        traveller_advance(t, &t->cursor, &GOAL_NEVER, 0, false, result);
+        traveller_advance(t, &t->cursor, &GOAL_NEVER, 0, NO_STOPS, result);
 }
 
 int timeline_goto(struct timeline *t, enum timeline_place place, uint64_t value,

@@ -48,6 +48,8 @@ int timeline_reverse_continue(struct timeline *t, struct run_result *result);
 // The instruction before: the last place that a step forward would have stopped at (RAN_STEP), at last the begin
 // of the history; from there RAN_TO_END.
 int timeline_reverse_step(struct timeline *t, unsigned cpu, struct run_result *result);
+// The same, but not into the handler of an interrupt that has just returned: then it is the place where that came.
+int timeline_reverse_step_over(struct timeline *t, unsigned cpu, struct run_result *result);
 
 // ---- travel ---------------------------------------------------------------------------------------
 // To the first moment with that count, at which that event is due, with that V; RAN_TO_PLACE. PLACE_BEGIN and

@@ -19,6 +19,13 @@ struct goal {
 };
 #define GOAL_NEVER ((struct goal){UINT64_MAX, UINT64_MAX})
 
+// What a run looks out for; a NULL list: nothing.
+struct stops {
+    const struct breakpoint *list;
+    unsigned count;
+};
+#define NO_STOPS ((struct stops){0})
+
 struct timeline {
     struct traveller cursor;
     struct target_info info;
@@ -45,6 +52,7 @@ void timeline_begin(struct timeline *t); // of a call that goes somewhere
 // The sentence into the result; returns the error.
 int timeline_refuse(struct timeline *t, int error, const char *why, struct run_result *result);
 #define NO_HISTORY "a VM that is not replayed has no history"
+struct stops timeline_stops(const struct timeline *t); // its breakpoints
 // Moves the cursor to the begin of the history; RAN_TO_END.
 void timeline_to_begin(struct timeline *t, struct run_result *result);
 
@@ -68,9 +76,9 @@ void checkpoints_free(struct timeline *t);
 // One run. m->at and result->position are where it stands then.
 void traveller_run(struct timeline *t, struct traveller *m, const struct run_request *request,
                    struct run_result *result);
-// Runs with these flags and, if so, the breakpoints until the goal; takes checkpoints on its way.
+// Runs with these flags and stops until the goal; takes checkpoints on its way.
 void traveller_advance(struct timeline *t, struct traveller *m, const struct goal *goal,
-                       uint32_t flags, bool breakpoints, struct run_result *result);
+                       uint32_t flags, struct stops stops, struct run_result *result);
 // A new machine at the goal: RAN_TO_PLACE; or where the history ends before it, RAN_TO_END, RAN_INTO_DIFFERENCE. Else
 // there is none, and the result says why.
 bool traveller_start(struct timeline *t, const struct goal *goal, struct traveller *m,
@@ -88,3 +96,13 @@ void timeline_failed(struct timeline *t, struct run_result *result);
 bool timeline_no_memory(struct timeline *t, struct run_result *result);
 // Moves the cursor to the goal.
 void timeline_travel(struct timeline *t, const struct goal *goal, struct run_result *result);
+
+// ---- timeline_reverse.c ---------------------------------------------------------------------------------
+// A new machine at the last place before `place` that a step of the vCPU would have stopped at, or at the begin of
+// the history. False: the result says why.
+bool traveller_before(struct timeline *t, const struct position *place, unsigned cpu,
+                      struct traveller *m, struct run_result *result);
+// Runs from the last checkpoint before *until to there: *hit is the last of the stops met before it, *until becomes
+// the checkpoint's place. False: the result says why.
+bool timeline_collect(struct timeline *t, struct stops stops, struct position *until,
+                      struct run_hit *hit, struct run_result *result);

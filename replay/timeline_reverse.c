@@ -104,9 +104,8 @@ static bool find_stop(struct timeline *t, const struct position *place, unsigned
     return probe(t, &from, place, cpu, FEW, p, result);
 }
 
-// Moves the cursor to the last place before `place` that a step would have stopped at. False: it stays.
-static bool go_to_stop(struct timeline *t, const struct position *place, unsigned cpu,
-                       struct run_result *result) {
+bool traveller_before(struct timeline *t, const struct position *place, unsigned cpu,
+                      struct traveller *m, struct run_result *result) {
     struct probe found, way = {0};
     if (!find_stop(t, place, cpu, &found, result))
         return false;
@@ -115,8 +114,18 @@ static bool go_to_stop(struct timeline *t, const struct position *place, unsigne
         timeline_stay(t, RAN_INTERRUPTED, "interrupted on the way", result);
         return false;
     }
+    *m = found.base;
+    return true;
+}
+
+// Moves the cursor there. False: it stays.
+static bool go_to_stop(struct timeline *t, const struct position *place, unsigned cpu,
+                       struct run_result *result) {
+    struct traveller m;
+    if (!traveller_before(t, place, cpu, &m, result))
+        return false;
     *result = (struct run_result){.end = RAN_STEP};
-    traveller_adopt(t, &found.base, result);
+    traveller_adopt(t, &m, result);
     return true;
 }
 
@@ -144,12 +153,12 @@ static bool hit_before(const struct run_hit *hit, enum run_end end, const struct
 
 // Goes from hit to hit up to the place. `until` of a run cannot tell as exactly what comes before the place: only
 // breakpoints stop in the shadow of STI and on a handler's first instruction.
-static void pick(struct timeline *t, struct traveller *m, const struct position *place,
-                 struct run_hit *hit, struct run_result *result) {
+static void pick(struct timeline *t, struct stops stops, struct traveller *m,
+                 const struct position *place, struct run_hit *hit, struct run_result *result) {
     struct goal goal = goal_of(place);
     uint32_t flags = RUN_FROM_HERE;
     for (;;) {
-        traveller_advance(t, m, &goal, flags, true, result);
+        traveller_advance(t, m, &goal, flags, stops, result);
         if (!is_stop(result) || !hit_before(&result->hit, result->end, place))
             return;
         *hit = result->hit;
@@ -157,10 +166,8 @@ static void pick(struct timeline *t, struct traveller *m, const struct position 
     }
 }
 
-// Runs from the last checkpoint before *until to there: *hit is the last one met before it, *until becomes the
-// checkpoint's place. False: the result says why.
-static bool collect(struct timeline *t, struct position *until, struct run_hit *hit,
-                    struct run_result *result) {
+bool timeline_collect(struct timeline *t, struct stops stops, struct position *until,
+                      struct run_hit *hit, struct run_result *result) {
     const struct checkpoint *c = checkpoint_before(t, until);
     struct position from = c->copy.at;
     struct goal nearly = goal_before(t, until, 2);
@@ -170,10 +177,10 @@ static bool collect(struct timeline *t, struct position *until, struct run_hit *
         return true; // there is one less to try
     if (error)
         return timeline_no_memory(t, result);
-    traveller_advance(t, &m, &nearly, RUN_COLLECT | RUN_FROM_HERE, true, result);
+    traveller_advance(t, &m, &nearly, RUN_COLLECT | RUN_FROM_HERE, stops, result);
     *hit = result->hit;
     if (result->end == RAN_TO_PLACE)
-        pick(t, &m, until, hit, result);
+        pick(t, stops, &m, until, hit, result);
     remote_close(&m.machine);
     if (t->interrupted)
         result->end = RAN_INTERRUPTED;
@@ -195,7 +202,7 @@ static void go_to_breakpoint(struct timeline *t, const struct run_hit *hit,
         return;
     uint32_t flags = RUN_FROM_HERE;
     do {
-        traveller_advance(t, &m, &after, flags, true, result);
+        traveller_advance(t, &m, &after, flags, timeline_stops(t), result);
         flags = result->end == RAN_TO_WATCHPOINT ? RUN_FROM_HERE : 0;
     } while (is_stop(result) && place_compare(&m.at, &hit->position) < 0);
     if (is_stop(result) && place_compare(&m.at, &hit->position) == 0) {
@@ -226,7 +233,7 @@ int timeline_reverse_continue(struct timeline *t, struct run_result *result) {
     struct position until = t->cursor.at;
     struct run_hit hit = {0};
     while (!hit.valid && t->breakpoint_count && checkpoint_before(t, &until))
-        if (!collect(t, &until, &hit, result))
+        if (!timeline_collect(t, timeline_stops(t), &until, &hit, result))
             return 0;
     if (hit.valid)
         go_to_hit(t, &hit, result);

@@ -81,13 +81,12 @@ void traveller_run(struct timeline *t, struct traveller *m, const struct run_req
 }
 
 void traveller_advance(struct timeline *t, struct traveller *m, const struct goal *goal,
-                       uint32_t flags, bool breakpoints, struct run_result *result) {
-    struct run_request request = {.flags = flags, .quiet_until = t->seen_v};
+                       uint32_t flags, struct stops stops, struct run_result *result) {
+    struct run_request request = {.flags = flags,
+                                  .quiet_until = t->seen_v,
+                                  .breakpoints = stops.list,
+                                  .breakpoint_count = stops.count};
     struct run_hit hit = {0};
-    if (breakpoints) {
-        request.breakpoints = t->breakpoints;
-        request.breakpoint_count = t->breakpoint_count;
-    }
     for (;;) {
         struct goal piece;
         bool last = next_piece(t, m, goal, &piece);
@@ -140,7 +139,7 @@ bool traveller_start(struct timeline *t, const struct goal *goal, struct travell
         error = checkpoint_copy(t, checkpoint_for(t, goal), m);
     if (error)
         return timeline_no_memory(t, result);
-    traveller_advance(t, m, goal, 0, false, result);
+    traveller_advance(t, m, goal, 0, NO_STOPS, result);
     if (result->end == RAN_TO_PLACE || history_ends(m, result))
         return true;
     timeline_failed(t, result);
@@ -173,7 +172,7 @@ static bool on_the_way(struct timeline *t, const struct goal *goal) {
 void timeline_travel(struct timeline *t, const struct goal *goal, struct run_result *result) {
     struct traveller m;
     if (on_the_way(t, goal))
-        traveller_advance(t, &t->cursor, goal, 0, false, result);
+        traveller_advance(t, &t->cursor, goal, 0, NO_STOPS, result);
     else if (traveller_start(t, goal, &m, result))
         traveller_adopt(t, &m, result);
 }

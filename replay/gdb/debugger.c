@@ -196,6 +196,7 @@ void debugger_forget_client(struct debugger *d) {
     d->cr3 = ANY_CR3;
     d->place_count = 0;
     d->step_over = STEP_OVER_AUTO;
+    d->line_steps = false;
 }
 
 enum debugger_end debugger_serve(struct debugger *d, const struct debugger_channel *channel) {

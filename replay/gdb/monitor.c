@@ -24,6 +24,15 @@ static void set_step_over(struct debugger *d, const struct words *w) {
         debugger_say(d, "steps run over interrupts: %s\n", names[d->step_over]);
 }
 
+static void set_line_steps(struct debugger *d, const struct words *w) {
+    bool lines = !strcmp(w->word[0], "lines");
+    if (lines || !strcmp(w->word[0], "instructions"))
+        d->line_steps = lines;
+    else
+        debugger_say(d, "steps lines or instructions; now: %s\n",
+                     d->line_steps ? "lines" : "instructions");
+}
+
 static void set_hints(struct debugger *d, const struct words *w) {
     if (w->count)
         d->hints = strcmp(w->word[0], "off") != 0;
@@ -53,7 +62,11 @@ static const struct monitor_command {
      "breakpoints set from now on (all: those before, too) stop only in this address space",
      monitor_address_space},
     {"interrupts", "step-over on | off | auto",
-     "steps run interrupt handlers through (auto: except stepi in a replay)", set_step_over},
+     "steps run interrupt handlers through, back and forth (auto: except by instruction in a replay)",
+     set_step_over},
+    {"steps", "lines | instructions",
+     "what the single steps to come belong to; backwards gdb does not say it (chronovisor.py does)",
+     set_line_steps},
     {"hints", "on | off", "say what gdb must be told after a travel", set_hints},
     {"go-live", "[LOGFILE]",
      "leaves the recording: from here the guest runs on, recorded into LOGFILE", monitor_go_live},

@@ -159,16 +159,12 @@ static size_t common_size(const struct description_register *d) {
     return d->size < d->bits / 8 ? d->size : d->bits / 8;
 }
 
-uint64_t registers_code_base(const struct target_registers *r) {
-    return r->mode == TARGET_MODE_64 ? 0 : r->segments[TARGET_CS].base;
-}
-
 void registers_get(enum gdb_arch arch, unsigned number, const struct target_registers *r,
                    uint8_t value[REGISTER_BYTES_MAX]) {
     const struct description_register *d = &layouts[arch].table[number];
     struct target_registers shown;
     shown.ftw = full_tags(r);
-    shown.rip = registers_code_base(r) + r->rip;
+    shown.rip = target_code_base(r) + r->rip;
     const struct target_registers *from = is_converted(d) ? &shown : r;
     memset(value, 0, REGISTER_BYTES_MAX);
     memcpy(value, (const char *)from + d->offset, common_size(d));
@@ -183,7 +179,7 @@ void registers_set(enum gdb_arch arch, unsigned number, struct target_registers 
     if (d->offset == offsetof(struct target_registers, ftw))
         r->ftw = short_tags(r->ftw);
     else if (d->offset == offsetof(struct target_registers, rip))
-        r->rip -= registers_code_base(r);
+        r->rip -= target_code_base(r);
 }
 
 size_t registers_description(enum gdb_arch arch, char *xml, size_t n) {

@@ -9,10 +9,7 @@
 unsigned registers_count(enum gdb_arch arch);
 // Bytes of register `number` as gdb sees it. 0: there is no such register.
 size_t registers_size(enum gdb_arch arch, unsigned number);
-// What a program counter must be added to, for gdb compares it with addresses, which are linear: the code segment's
-// base, 0 in 64-bit code.
-uint64_t registers_code_base(const struct target_registers *r);
-// Its value, little-endian; what the machine has beyond the size is cut off, what it lacks is zero.
+// Its value, little-endian. The program counter is linear, since gdb compares it with addresses. What the machine has beyond the size is cut off, what it lacks is zero.
 void registers_get(enum gdb_arch arch, unsigned number, const struct target_registers *r,
                    uint8_t value[REGISTER_BYTES_MAX]);
 void registers_set(enum gdb_arch arch, unsigned number, struct target_registers *r,

@@ -123,17 +123,17 @@ static uint32_t stepping_cpu(struct debugger *d, uint32_t wanted) {
 }
 
 // In a live VM time passes between two steps, and a timer's interrupt would be due at nearly each of them. In a
-// replay a step is what was executed, so that it is undone by a step back. Stepping through a line is for people.
-static bool steps_over_interrupts(const struct debugger *d, bool line) {
+// replay a step is what was executed, so that it is undone by a step back. Stepping through a line is for people; gdb's
+// packet for that has a range of addresses, but there is none to go backwards, so the client may say it (monitor steps).
+static bool steps_over_interrupts(const struct debugger *d, bool range) {
     if (d->step_over != STEP_OVER_AUTO)
         return d->step_over == STEP_OVER_ON;
-    return line || timeline_info(d->timeline)->kind != TARGET_REPLAYING;
+    return range || d->line_steps || timeline_info(d->timeline)->kind != TARGET_REPLAYING;
 }
 
 static uint64_t code_base(struct debugger *d, uint32_t cpu) {
     struct target_registers r;
-    return remote_read_registers(timeline_machine(d->timeline), cpu, &r) ? 0
-                                                                         : registers_code_base(&r);
+    return remote_read_registers(timeline_machine(d->timeline), cpu, &r) ? 0 : target_code_base(&r);
 }
 
 // At least one step, and on while the program counter is in [start, end).
@@ -169,7 +169,7 @@ static bool jump(struct debugger *d, struct scan *args) {
         return false;
     }
     int error = remote_read_registers(timeline_machine(d->timeline), cpu, &r);
-    r.rip = address - registers_code_base(&r);
+    r.rip = address - target_code_base(&r);
     if (!error)
         error = remote_write_registers(timeline_machine(d->timeline), cpu, &r);
     if (error)
@@ -284,6 +284,8 @@ void command_reverse_step(struct debugger *d, struct scan *args) {
     uint32_t cpu = stepping_cpu(d, d->resume_cpu);
     if (resume_begin(d))
         not_started(d, &r);
+    else if (steps_over_interrupts(d, false))
+        error = timeline_reverse_step_over(d->timeline, cpu, &r);
     else
         error = timeline_reverse_step(d->timeline, cpu, &r);
     went_back(d, error, &r, !error && r.end == RAN_STEP ? cpu : r.position.cpu);

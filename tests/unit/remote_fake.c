@@ -95,6 +95,17 @@ bool remote_run(struct remote *r, const struct run_request *request,
     return interrupted;
 }
 
+int remote_read_registers(struct remote *r, unsigned cpu, struct target_registers *registers) {
+    struct machine *m = machine(r);
+    return m ? mock_ops.read_registers(m->mock, cpu, registers) : -EPIPE;
+}
+
+long remote_read_memory(struct remote *r, unsigned cpu, enum target_space space, uint64_t address,
+                        void *buf, size_t n) {
+    struct machine *m = machine(r);
+    return m ? mock_ops.read_memory(m->mock, cpu, space, address, buf, n) : -EPIPE;
+}
+
 uint64_t remote_event_v(struct remote *r, uint64_t event) {
     struct machine *m = machine(r);
     return m ? mock_ops.event_v(m->mock, event) : UINT64_MAX;

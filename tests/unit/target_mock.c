@@ -90,13 +90,18 @@ static void enter_handler(struct mock_cpu *c, uint32_t return_rip) {
     c->halted = false;
 }
 
+static bool interrupt_is_due(const struct mock *m) {
+    const struct mock_cpu *c = &m->cpu[m->current];
+    return c->pending && !c->in_handler;
+}
+
 static void deliver_interrupt(struct mock *m) {
     struct mock_cpu *c = &m->cpu[m->current];
-    if (!c->pending || c->in_handler)
-        return;
     c->pending = false;
     enter_handler(c, c->rip);
     m->deliveries++;
+    if (m->on_handler)
+        m->on_handler(m->opaque, m, true);
 }
 
 // ---- instructions ---------------------------------------------------------------------------------------------
@@ -151,6 +156,8 @@ static struct access execute(struct mock *m) {
     } else if (op == OP_IRET) {
         c->rip = c->return_rip;
         c->in_handler = false;
+        if (m->on_handler)
+            m->on_handler(m->opaque, m, false);
     }
     if (c->rip == MOCK_MAIN && !c->in_handler)
         c->rip = 0;
@@ -176,17 +183,35 @@ static bool matches(const struct breakpoint *b, const struct access *a, uint64_t
            b->address < a->address + 8;
 }
 
+static void hit(struct mock *m, unsigned which, uint64_t address, struct run_result *result) {
+    result->hit = (struct run_hit){.valid = 1, .which = which, .address = address};
+    mock_where(m, &result->hit.position);
+    if (m->on_hit)
+        m->on_hit(m->opaque, &result->hit);
+}
+
+// The same for an interrupt that is due.
+static bool meets_interrupt(struct mock *m, const struct run_request *q,
+                            struct run_result *result) {
+    for (unsigned i = 0; i < q->breakpoint_count; i++) {
+        const struct breakpoint *b = &q->breakpoints[i];
+        if (b->kind != INTERRUPT || b->length != m->current ||
+            b->address != MOCK_CODE + m->cpu[m->current].rip)
+            continue;
+        hit(m, i, 0, result);
+        result->end = RAN_TO_BREAKPOINT;
+        return !(q->flags & RUN_COLLECT);
+    }
+    return false;
+}
+
 // Whether the run ends: a breakpoint (access NULL) or a watchpoint is met here.
 static bool meets(struct mock *m, const struct run_request *q, const struct access *a,
                   struct run_result *result) {
     for (unsigned i = 0; i < q->breakpoint_count; i++) {
         if (!matches(&q->breakpoints[i], a, MOCK_CODE + m->cpu[m->current].rip))
             continue;
-        struct run_hit hit = {.valid = 1, .which = i, .address = a ? a->address : 0};
-        mock_where(m, &hit.position);
-        result->hit = hit;
-        if (m->on_hit)
-            m->on_hit(m->opaque, &hit);
+        hit(m, i, a ? a->address : 0, result);
         result->end = a ? RAN_TO_WATCHPOINT : RAN_TO_BREAKPOINT;
         return !(q->flags & RUN_COLLECT);
     }
@@ -212,8 +237,10 @@ static bool between(struct mock *m, const struct run_request *q, struct run_resu
             return true;
         }
         if (find_cpu(m)) {
-            deliver_interrupt(m);
-            return false;
+            bool due = interrupt_is_due(m), ends = due && meets_interrupt(m, q, result);
+            if (due)
+                deliver_interrupt(m);
+            return ends;
         }
     }
 }
@@ -222,11 +249,14 @@ static void loop(struct mock *m, const struct run_request *q, struct run_result 
     struct position start, now;
     mock_where(m, &start);
     if (m->count >= q->until_count && now_v(m) >= q->until_v)
-        return; // RAN_TO_PLACE, even in a shadow
-    bool here = q->flags & RUN_FROM_HERE;
+        return;                                            // RAN_TO_PLACE, even in a shadow
+    bool here = q->flags & RUN_FROM_HERE, through = false; // a handler is run through
+    const struct mock_cpu *steps = &m->cpu[q->step_cpu];
     for (;; here = true) {
+        bool in_handler = steps->in_handler;
         if (m->cpu[m->current].shadow == SHADOW_NONE && between(m, q, result))
             return;
+        through |= q->flags & RUN_OVER_INTERRUPTS && steps->in_handler && !in_handler;
         mock_where(m, &now);
         bool moved = now.v != start.v || now.count != start.count ||
                      now.deliveries != start.deliveries;
@@ -237,8 +267,10 @@ static void loop(struct mock *m, const struct run_request *q, struct run_result 
         struct access a = execute(m);
         if (a.kinds && meets(m, q, &a, result))
             return;
-        if (q->flags & RUN_STEP && q->step_cpu == cpu && !a.faulted &&
-            m->cpu[cpu].shadow == SHADOW_NONE) {
+        bool ends = q->flags & RUN_STEP && !through && q->step_cpu == cpu && !a.faulted &&
+                    m->cpu[cpu].shadow == SHADOW_NONE;
+        through &= steps->in_handler;
+        if (ends) {
             result->end = RAN_STEP;
             if (m->on_moment)
                 m->on_moment(m->opaque, m);
@@ -315,6 +347,11 @@ static int write_registers(void *target, unsigned cpu, const struct target_regis
 static long read_memory(void *target, unsigned cpu, enum target_space space, uint64_t address,
                         void *buf, size_t n) {
     const struct mock *m = target;
+    uint64_t rip = address - MOCK_CODE;
+    if (rip < MOCK_MAIN + MOCK_HANDLER_LENGTH) {
+        *(uint8_t *)buf = instruction(m, rip) == OP_IRET ? 0xcf : 0x90; // IRET, NOP
+        return 1;
+    }
     if (address >= sizeof(m->memory))
         return -EFAULT;
     if (n > sizeof(m->memory) - address)

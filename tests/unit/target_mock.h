@@ -32,6 +32,8 @@ struct mock {
     uint64_t interrupt_at; // a run is interrupted when the count reaches it; UINT64_MAX: not
     void (*on_moment)(void *opaque, const struct mock *m); // a place where something could stop
     void (*on_hit)(void *opaque, const struct run_hit *hit);
+    // An interrupt was delivered (enters), or a handler has returned; `m` stands behind that.
+    void (*on_handler)(void *opaque, const struct mock *m, bool enters);
     void *opaque;
 };
 

@@ -234,6 +234,17 @@ static void steps_and_interrupts(void **state) {
           "OK"}, // interrupts step-over off
          {"vCont;r1000,1002:1", "T05thread:1;"});
     assert_false(fake.stepped_over_interrupts);
+    // The client says that its steps are by line; for the next client that is forgotten.
+    TALK({"qRcmd,7374657073206c696e6573", "OK"}, {"s", "T05thread:1;"}); // steps lines
+    assert_true(fake.stepped_over_interrupts);
+    TALK({"bs", "T05thread:1;"});
+    assert_false(fake.stepped_over_interrupts);
+    TALK({"qRcmd,7374657073206c696e6573", "OK"}, {"bs", "T05thread:1;"});
+    assert_true(fake.stepped_over_interrupts);
+    TALK({"qRcmd,7374657073206c696e6573", "OK"},
+         {"qRcmd,737465707320696e737472756374696f6e73", "OK"}, // steps instructions
+         {"bs", "T05thread:1;"});
+    assert_false(fake.stepped_over_interrupts);
     fake_reset(TARGET_LIVE);
     TALK({"s", "T05thread:1;"});
     assert_true(fake.stepped_over_interrupts);

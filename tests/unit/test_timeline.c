@@ -1,4 +1,4 @@
-/* sources: replay/timeline.c replay/timeline_checkpoints.c replay/timeline_travel.c replay/timeline_reverse.c tests/unit/target_mock.c tests/unit/remote_fake.c tests/unit/timeline_model.c */
+/* sources: replay/timeline.c replay/timeline_checkpoints.c replay/timeline_travel.c replay/timeline_reverse.c replay/timeline_handlers.c tests/unit/target_mock.c tests/unit/remote_fake.c tests/unit/timeline_model.c */
 // Going backwards is compared with brute force: a mock machine with interrupts, REP, shadows, idle time and two
 // processors; short of memory, of checkpoints, interrupted, with processes that die.
 #include <errno.h>
@@ -16,6 +16,8 @@
 
 static uint64_t random_state;
 
+static unsigned over_handlers; // steps back that went over one
+
 static uint64_t random_below(uint64_t n) {
     random_state = random_state * 6364136223846793005ull + 1442695040888963407ull;
     return (random_state >> 33) % n;
@@ -29,6 +31,7 @@ static struct timeline *create(const struct model *m, const struct timeline_limi
 }
 
 static const struct timeline_limits usual = {.checkpoints = 20, .nearest = 3};
+static const struct timeline_limits few = {.checkpoints = 2, .nearest = 3};
 
 static void expect_at(struct timeline *t, const struct position *place, uint64_t state) {
     assert_int_equal(model_compare(timeline_now(t), place), 0);
@@ -170,6 +173,39 @@ static void test_reverse_step(void **state) {
     each_seed(steps_at_many_points, &usual);
 }
 
+// Back over handlers: at the ends of all of them, and anywhere.
+static void check_reverse_step_over(struct timeline *t, const struct model *m, unsigned cpu) {
+    struct position now = *timeline_now(t);
+    struct run_result result;
+    assert_int_equal(timeline_reverse_step_over(t, cpu, &result), 0);
+    assert_int_equal(result.end, model_compare(&now, &model_first(m)->at) ? RAN_STEP : RAN_TO_END);
+    expect_place(t, model_stop_over(m, cpu, &now));
+}
+
+static void steps_over_handlers(struct timeline *t, struct model *m) {
+    assert_true(m->handler_count > 5);
+    for (unsigned i = 0; i < m->handler_count; i++) {
+        const struct model_handler *h = &m->handlers[i];
+        check_goto(t, m, PLACE_COUNT, h->leave.count);
+        check_reverse_step_over(t, m, h->cpu);
+        bool interrupted = model_compare(timeline_now(t), &h->enter) < 0;
+        check_reverse_step_over(t, m, h->cpu);
+        over_handlers += interrupted;
+    }
+    for (unsigned i = 0; i < 60; i++) {
+        check_goto(t, m, PLACE_COUNT, random_count(m));
+        for (unsigned n = 0; n < 5; n++)
+            check_reverse_step_over(t, m, random_below(m->begin.cpus));
+    }
+}
+
+static void test_steps_over_handlers(void **state) {
+    over_handlers = 0;
+    each_seed(steps_over_handlers, &usual);
+    each_seed(steps_over_handlers, &few);
+    assert_true(over_handlers > 100);
+}
+
 static void steps_all_the_way(struct timeline *t, struct model *m) {
     check_goto(t, m, PLACE_END, 0);
     for (unsigned i = 0; i < 200; i++)
@@ -296,8 +332,6 @@ static void test_any_sequence(void **state) {
     each_seed(sequence, &usual);
 }
 
-static const struct timeline_limits few = {.checkpoints = 2, .nearest = 3};
-
 static void sequence_with_few(struct timeline *t, struct model *m) {
     any_sequence(t, m, few.checkpoints);
 }
@@ -332,8 +366,9 @@ static void test_reserve(void **state) {
 // ---- tests: what goes wrong ---------------------------------------------------------------------------------------------
 static void any_backward(struct timeline *t, const struct model *m, struct run_result *result) {
     unsigned cpu = random_below(m->begin.cpus);
-    switch (random_below(3)) {
+    switch (random_below(4)) {
     case 0: timeline_reverse_step(t, cpu, result); break;
+    case 3: timeline_reverse_step_over(t, cpu, result); break;
     case 1: timeline_reverse_continue(t, result); break;
     default: timeline_goto(t, PLACE_COUNT, random_below(timeline_now(t)->count + 1), result);
     }
@@ -535,6 +570,7 @@ static void test_costs(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reverse_step),
+        cmocka_unit_test(test_steps_over_handlers),
         cmocka_unit_test(test_steps_all_the_way),
         cmocka_unit_test(test_reverse_continue),
         cmocka_unit_test(test_hundred_in_a_row),

@@ -208,7 +208,8 @@ void timeline_step(struct timeline *t, unsigned cpu, bool over_interrupts,
     result->position = fake.now;
 }
 
-int timeline_reverse_step(struct timeline *t, unsigned cpu, struct run_result *result) {
+static int step_back(struct run_result *result, bool over_interrupts) {
+    fake.stepped_over_interrupts = over_interrupts;
     if (fake.info.kind != TARGET_REPLAYING)
         return -ENOTSUP;
     memset(result, 0, sizeof(*result));
@@ -220,6 +221,14 @@ int timeline_reverse_step(struct timeline *t, unsigned cpu, struct run_result *r
     }
     result->position = fake.now;
     return 0;
+}
+
+int timeline_reverse_step(struct timeline *t, unsigned cpu, struct run_result *result) {
+    return step_back(result, false);
+}
+
+int timeline_reverse_step_over(struct timeline *t, unsigned cpu, struct run_result *result) {
+    return step_back(result, true);
 }
 
 int timeline_reverse_continue(struct timeline *t, struct run_result *result) {

@@ -22,6 +22,17 @@ static void add_moment(void *opaque, const struct mock *machine) {
         m->moment_count++;
 }
 
+static void note_handler(void *opaque, const struct mock *machine, bool enters) {
+    struct model *m = opaque;
+    unsigned cpu = machine->current;
+    struct position now;
+    mock_where(machine, &now);
+    if (!enters && m->open[cpu].there && m->handler_count < MOMENTS)
+        m->handlers[m->handler_count++] = (struct model_handler){cpu, m->open[cpu].enter, now};
+    m->open[cpu].there = enters;
+    m->open[cpu].enter = now;
+}
+
 static struct mock at_begin(const struct model *m) {
     struct mock machine = m->begin;
     machine.on_moment = NULL;
@@ -34,7 +45,9 @@ static void find_moments(struct model *m) {
     struct run_request all = {.until_count = UINT64_MAX, .until_v = UINT64_MAX};
     struct run_result result;
     m->moments = calloc(MOMENTS, sizeof(m->moments[0]));
+    m->handlers = calloc(MOMENTS, sizeof(m->handlers[0]));
     machine.on_moment = add_moment;
+    machine.on_handler = note_handler;
     machine.opaque = m;
     mock_ops.run(&machine, &all, &result);
 }
@@ -66,6 +79,7 @@ void model_init(struct model *m, uint64_t seed, unsigned cpus, uint64_t events) 
 void model_free(struct model *m) {
     free(m->moments);
     free(m->hits);
+    free(m->handlers);
     for (unsigned i = 0; i < MOCK_CPUS; i++)
         free(m->stops[i]);
 }
@@ -117,6 +131,19 @@ const struct model_place *model_stop_before(const struct model *m, unsigned cpu,
         if (model_compare(&m->stops[cpu][i].at, place) < 0)
             return &m->stops[cpu][i];
     return model_first(m);
+}
+
+const struct model_place *model_stop_over(const struct model *m, unsigned cpu,
+                                          const struct position *place) {
+    const struct model_place *stop = model_stop_before(m, cpu, place);
+    // In a shadow nothing stops: then a step back goes to before what casts it, which is no IRET.
+    bool at_end = stop->at.rip == MOCK_CODE + MOCK_MAIN + MOCK_HANDLER_LENGTH - 1;
+    for (unsigned i = 0; at_end && i < m->handler_count; i++) {
+        const struct model_handler *h = &m->handlers[i];
+        if (h->cpu == cpu && model_compare(&h->leave, place) == 0)
+            return model_stop_before(m, cpu, &h->enter);
+    }
+    return stop;
 }
 
 const struct model_place *model_stop_after(const struct model *m, unsigned cpu,

@@ -12,8 +12,19 @@ struct model_hit {
     struct run_hit hit;
     uint64_t state;
 };
+// An interrupt's handler: the place of its first instruction, and that behind its last one.
+struct model_handler {
+    unsigned cpu;
+    struct position enter, leave;
+};
 struct model {
     struct mock begin;
+    struct model_handler *handlers; // that have returned
+    unsigned handler_count;
+    struct {
+        bool there;
+        struct position enter;
+    } open[MOCK_CPUS]; // that have not
     struct model_place *moments, *stops[MOCK_CPUS];
     unsigned moment_count, stop_count[MOCK_CPUS];
     struct model_hit *hits;
@@ -35,6 +46,9 @@ const struct model_place *model_moment(const struct model *m, uint64_t count, ui
 // The last stop of that processor before the place; the begin if there is none.
 const struct model_place *model_stop_before(const struct model *m, unsigned cpu,
                                             const struct position *place);
+// The same, but not in a handler that has returned at the place: that which its interrupt came at.
+const struct model_place *model_stop_over(const struct model *m, unsigned cpu,
+                                          const struct position *place);
 // The first stop after it. NULL: none.
 const struct model_place *model_stop_after(const struct model *m, unsigned cpu,
                                            const struct position *place);

@@ -67,7 +67,35 @@ class Looker:
             look_again()
 
 
+class Steps:
+    """Tells the hypervisor whether steps are by line, which gdb's packets do not say backwards: steps by line
+    do not go into interrupt handlers."""
+    told = None
+    COMMANDS = {"lines": ("step", "next", "until", "reverse-step", "reverse-next", "reverse-finish"),
+                "instructions": ("stepi", "nexti", "reverse-stepi", "reverse-nexti")}
+
+    def tell(self, what):
+        if what == self.told or program_counter() is None:
+            return
+        chronovisor_looker.busy = True                 # nothing moves
+        try:
+            quietly(f"monitor steps {what}")
+            self.told = what
+        except gdb.error:
+            pass                                       # the step will say what is wrong
+        finally:
+            chronovisor_looker.busy = False
+
+    def forget(self, _):
+        self.told = None
+
+    def hooks(self):
+        return "".join(f"define hook-{command}\npython chronovisor_steps.tell('{what}')\nend\n"
+                       for what, commands in self.COMMANDS.items() for command in commands)
+
+
 chronovisor_looker = Looker()
+chronovisor_steps = Steps()
 HOOKS = """
 define hook-monitor
 python chronovisor_looker.remember()
@@ -164,6 +192,7 @@ class GuestLinux(gdb.Command):
 
 for line in SETTINGS.strip().splitlines():
     quietly(line)
-gdb.execute(HOOKS)
+gdb.execute(HOOKS + chronovisor_steps.hooks())
+gdb.events.connection_removed.connect(chronovisor_steps.forget)
 for command in (Guest, GuestHelp, GuestWhere, GuestLinux):
     command()
