@@ -12,12 +12,8 @@ static uint32_t sub31(uint32_t a, uint32_t b) {
     return (uint32_t)((a + P31 - b) % P31);
 }
 
-void state_sum_add(struct state_adder *s, uint32_t group, uint32_t field, const void *data,
-                   size_t size) {
-    uint64_t h = XXH3_64bits(data, size) >> 33;
-    s->sum += h;
-    s->group += h * (group + 1);
-    s->field += h * (field + 1);
+uint32_t state_hash(const void *data, size_t size) {
+    return (uint32_t)(XXH3_64bits(data, size) >> 33);
 }
 
 struct state_sum state_sum_of(const struct state_adder *s) {
@@ -56,8 +52,10 @@ static uint64_t add61(uint64_t a, uint64_t b) {
 static uint64_t sub61(uint64_t a, uint64_t b) {
     return a >= b ? a - b : a + P61 - b;
 }
+// 2^61 is 1: the upper bits of the product count like the lower ones.
 static uint64_t mul61(uint64_t a, uint64_t b) {
-    return (uint64_t)((u128)a * b % P61);
+    u128 product = (u128)a * b;
+    return add61((uint64_t)product & P61, (uint64_t)(product >> 61));
 }
 
 void memory_sum_replace(struct memory_sum *s, uint32_t page, const struct page_sum *old,

@@ -21,9 +21,20 @@ struct state_check {
 struct state_adder {
     uint64_t sum, group, field;
 };
-// Adds a field's bytes. Groups and fields are numbered from 0, fields through all groups; at most 65,536.
-void state_sum_add(struct state_adder *s, uint32_t group, uint32_t field, const void *data,
-                   size_t size);
+// Of a field's bytes.
+uint32_t state_hash(const void *data, size_t size);
+// Adds a field with that hash, or takes it out again. Groups and fields are numbered from 0, fields through all groups; at
+// most 65,536.
+static inline void state_sum_add(struct state_adder *s, uint32_t group, uint32_t field,
+                                 uint64_t hash) {
+    s->sum += hash;
+    s->group += hash * (group + 1);
+    s->field += hash * (field + 1);
+}
+static inline void state_sum_take(struct state_adder *s, uint32_t group, uint32_t field,
+                                  uint64_t hash) {
+    state_sum_add(s, group, field, -hash);
+}
 struct state_sum state_sum_of(const struct state_adder *s);
 bool state_sum_equal(const struct state_sum *a, const struct state_sum *b);
 bool state_check_equal(const struct state_check *a, const struct state_check *b);

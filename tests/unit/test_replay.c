@@ -39,9 +39,9 @@ static uint64_t mix(uint64_t a, uint64_t b) {
 static void check(void *opaque, struct state_check *c) {
     struct toy *t = opaque;
     struct state_adder registers = {0, 0, 0}, devices = {0, 0, 0};
-    state_sum_add(&registers, 0, 0, &t->state, sizeof(t->state));
-    state_sum_add(&registers, 0, 1, &t->count, sizeof(t->count));
-    state_sum_add(&devices, 0, 0, &t->timer, sizeof(t->timer));
+    state_sum_add(&registers, 0, 0, state_hash(&t->state, sizeof(t->state)));
+    state_sum_add(&registers, 0, 1, state_hash(&t->count, sizeof(t->count)));
+    state_sum_add(&devices, 0, 0, state_hash(&t->timer, sizeof(t->timer)));
     *c = (struct state_check){state_sum_of(&registers), state_sum_of(&devices)};
 }
 static const struct memory_sum *sums(void *opaque, size_t *count) {

@@ -21,7 +21,7 @@ void walk_group(struct walk *w, const char *owner, unsigned instance, const char
 
 void walk_field(struct walk *w, const char *name, const void *data, size_t size) {
     if (!w->name) {
-        state_sum_add(&w->sum, w->groups - 1, w->fields, data, size);
+        known_field(w->known, w->groups - 1, w->fields, data, size);
     } else if ((int)w->fields == w->wanted_field) {
         if (w->kind)
             snprintf(w->name, w->name_size, "register %s of vCPU %u", name, w->instance);
@@ -32,37 +32,26 @@ void walk_field(struct walk *w, const char *name, const void *data, size_t size)
 }
 
 // ---- registers -----------------------------------------------------------------------------------------
-// A processor that has not run has the registers that it had: with several that saves most of the work.
-struct cpu_sum {
-    uint64_t at; // c->changes when it was made
-    struct state_adder sum;
-    unsigned groups, fields; // that it consists of
+struct state_known {
+    struct known_fields *registers, *devices;
+    unsigned cpu_groups, cpu_fields;     // of each vCPU
+    uint64_t changes[MACHINE_MAX_VCPUS]; // of a vCPU, when its registers were looked at
 };
 
-static void sum_cpu(struct walk *w, struct cpu *c) {
-    struct cpu_sum *known = c->sum;
-    if (known->at != c->changes) {
-        struct walk own = {.groups = w->groups, .fields = w->fields};
-        walk_cpu(&own, c);
-        *known = (struct cpu_sum){c->changes, own.sum, own.groups - w->groups,
-                                  own.fields - w->fields};
-    }
-    w->sum.sum += known->sum.sum;
-    w->sum.group += known->sum.group;
-    w->sum.field += known->sum.field;
-    w->groups += known->groups;
-    w->fields += known->fields;
-}
-
+// A processor that has not run has the registers that it had: with several that saves most of the work.
 static void walk_registers(struct walk *w, struct machine *m) {
+    struct state_known *k = m->known;
     for (unsigned i = 0; i < m->cpu_count; i++) {
         struct cpu *c = &m->cpus[i];
-        if (!c->sum)
-            c->sum = calloc(1, sizeof(*c->sum));
-        if (w->name || !c->sum)
-            walk_cpu(w, c);
-        else
-            sum_cpu(w, c);
+        if (!w->name && k->changes[i] == c->changes) {
+            w->groups += k->cpu_groups;
+            w->fields += k->cpu_fields;
+            continue;
+        }
+        walk_cpu(w, c);
+        k->changes[i] = c->changes;
+        k->cpu_groups = w->groups / (i + 1);
+        k->cpu_fields = w->fields / (i + 1);
     }
 }
 
@@ -83,16 +72,42 @@ static void walk_devices(struct walk *w, struct machine *m) {
 // ---- checks --------------------------------------------------------------------------------------------
 typedef void (*walk_all)(struct walk *w, struct machine *m);
 
-static struct walk summed(struct machine *m, walk_all all) {
-    struct walk w = {.groups = 0};
+// What is known of the state; made when it is first asked for. False: no memory, and the machine is stopped.
+static bool know(struct machine *m) {
+    struct state_known *k = m->known;
+    if (!k && (k = m->known = calloc(1, sizeof(*k)))) {
+        k->registers = known_fields_create();
+        k->devices = known_fields_create();
+    }
+    if (k && k->registers && k->devices)
+        return true;
+    machine_stop(m, MACHINE_FAILED, "out of memory for the sums of the machine's state");
+    return false;
+}
+
+void machine_forget_state(struct machine *m) {
+    if (!m->known)
+        return;
+    known_fields_free(m->known->registers);
+    known_fields_free(m->known->devices);
+    free(m->known);
+    m->known = NULL;
+}
+
+static struct walk summed(struct machine *m, walk_all all, struct known_fields *known,
+                          struct state_sum *sum) {
+    struct walk w = {.known = known};
     all(&w, m);
+    *sum = known_fields_sum(known, w.fields);
     return w;
 }
 
 void machine_check(struct machine *m, struct state_check *check) {
-    struct walk registers = summed(m, walk_registers), devices = summed(m, walk_devices);
-    check->registers = state_sum_of(&registers.sum);
-    check->devices = state_sum_of(&devices.sum);
+    *check = (struct state_check){0};
+    if (!know(m))
+        return;
+    summed(m, walk_registers, m->known->registers, &check->registers);
+    summed(m, walk_devices, m->known->devices, &check->devices);
 }
 
 uint64_t machine_hash_state(struct machine *m) {
@@ -103,10 +118,10 @@ uint64_t machine_hash_state(struct machine *m) {
 
 // ---- naming --------------------------------------------------------------------------------------------
 // What differs in one of the two lists; `otherwise` where that cannot be told. Returns what snprintf() does.
-static int name_one(struct machine *m, walk_all all, const struct state_sum *recorded,
-                    const char *otherwise, char *buf, size_t n) {
-    struct walk w = summed(m, all), names = {.name = buf, .name_size = n};
-    struct state_sum here = state_sum_of(&w.sum);
+static int name_one(struct machine *m, walk_all all, struct known_fields *known,
+                    const struct state_sum *recorded, const char *otherwise, char *buf, size_t n) {
+    struct state_sum here;
+    struct walk w = summed(m, all, known, &here), names = {.name = buf, .name_size = n};
     if (state_sum_equal(&here, recorded))
         return snprintf(buf, n, "%s", "");
     int used = snprintf(buf, n, "%s", otherwise);
@@ -120,9 +135,12 @@ static int name_one(struct machine *m, walk_all all, const struct state_sum *rec
 void machine_name_difference(struct machine *m, const struct state_check *recorded, char *buf,
                              size_t n) {
     char registers[160], devices[160];
-    int some = name_one(m, walk_registers, &recorded->registers, "registers of several kinds",
-                        registers, sizeof(registers));
-    int more = name_one(m, walk_devices, &recorded->devices, "several devices", devices,
-                        sizeof(devices));
+    snprintf(buf, n, "something");
+    if (!know(m))
+        return;
+    int some = name_one(m, walk_registers, m->known->registers, &recorded->registers,
+                        "registers of several kinds", registers, sizeof(registers));
+    int more = name_one(m, walk_devices, m->known->devices, &recorded->devices, "several devices",
+                        devices, sizeof(devices));
     snprintf(buf, n, "%s%s%s", registers, some && more ? "; " : "", devices);
 }

@@ -11,6 +11,8 @@ struct state_check;
 void machine_check(struct machine *m, struct state_check *check);
 // The same as one number.
 uint64_t machine_hash_state(struct machine *m);
+// Frees what was kept to sum the state up again at little cost.
+void machine_forget_state(struct machine *m);
 // All of guest memory as one number.
 uint64_t machine_hash_memory(struct machine *m);
 // Where the machine differs from one with the check `recorded`: "rbx of vCPU 0", "several fields of pit0".

@@ -1,12 +1,12 @@
-// A walk over the fields of a machine's state: adds them to a sum, or looks a name up. Private to hash*.c.
+// A walk over the fields of a machine's state: sums them, or looks a name up. Private to hash*.c.
 #pragma once
-#include "replay/checks.h"
+#include "vmm/machine/known_fields.h"
 #include "vmm/machine/machine.h"
 
 struct walk {
     struct state_visitor visitor; // first: devices get this pointer
-    struct state_adder sum;
-    unsigned groups, fields; // so far
+    struct known_fields *known;   // summing
+    unsigned groups, fields;      // so far
     const char *owner, *kind;
     unsigned instance;
     // Looking for these numbers (-1: none), and where the name goes; NULL: summing.

@@ -18,6 +18,7 @@
 #include "vmm/machine/disk.h"
 #include "vmm/machine/exit_clock.h"
 #include "vmm/machine/guest.h"
+#include "vmm/machine/hash.h"
 #include "vmm/machine/ide.h"
 #include "vmm/machine/inject.h"
 #include "vmm/machine/ioapic.h"
@@ -213,6 +214,7 @@ void machine_destroy(struct machine *m) {
         guest_close(m->guest);
     if (m->inputs)
         inputs_free(m->inputs);
+    machine_forget_state(m);
     if (m->vm_fd >= 0)
         close(m->vm_fd);
     if (m->kvm_fd >= 0)

@@ -23,6 +23,7 @@ struct pci;
 struct pic;
 struct acpi_pm;
 struct rtc;
+struct state_known;
 struct sums;
 struct vga;
 
@@ -41,7 +42,6 @@ struct cpu {
     bool init_pending, sipi_pending; // arrived, not yet carried out
     uint8_t sipi_vector;
     uint64_t changes;            // grows whenever the registers may have changed
-    struct cpu_sum *sum;         // of the registers (hash.c)
     bool access_pending;         // a port or memory access is completed by the next KVM_RUN
     struct cpu_initial *initial; // registers as after power-on (cpu.c)
 };
@@ -70,8 +70,9 @@ struct machine {
     struct {
         uint64_t offset, size; // in RAM
     } slots[MACHINE_MAX_SLOTS];
-    unsigned slot_count; // memory slots of the VM in use
-    struct sums *sums;   // of memory (sums.h); NULL: nobody asks for them
+    unsigned slot_count;       // memory slots of the VM in use
+    struct sums *sums;         // of memory (sums.h); NULL: nobody asks for them
+    struct state_known *known; // of registers and devices (hash.c)
     struct device *devices;
     struct device irq_device;                 // irq.c
     struct bus_range *ranges[2];              // sorted by base
