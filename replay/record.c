@@ -32,6 +32,8 @@ static void append(struct inputs *in, const struct log_record *record) {
     in->figures.results += record->kind == LOG_RESULT;
     in->figures.checks += record->kind != LOG_RESULT;
     in->figures.hash_bytes += log_hash_bytes(record);
+    if (record->kind != LOG_RESULT) // the state is in it
+        r->next_check = record->v - in->anchor_now + r->settings.check_interval;
     if (err && !r->told) {
         char why[160];
         r->told = true;
@@ -151,10 +153,8 @@ static void deliver(struct inputs *in, const struct landmark *at) {
         append_sums(in, landmark_v(in, at));
         r->next_sums = at->count + r->settings.sum_interval;
     }
-    if (at->count >= r->next_check) {
+    if (at->count >= r->next_check)
         append_event(in, LOG_CHECK, landmark_v(in, at), 0, NULL, 0);
-        r->next_check = at->count + r->settings.check_interval;
-    }
     if (landmark_v(in, at) >= r->next_flush) {
         log_sync(r->log);
         r->next_flush = landmark_v(in, at) + FLUSH_TICKS(in);
