@@ -45,7 +45,7 @@ struct debugger {
     struct place places[PLACES_MAX];
     unsigned place_count;
     enum step_over step_over;
-    bool line_steps; // the client's single steps are parts of steps by line
+    bool line_steps;    // the client's single steps are parts of steps by line
     struct packet stop; // why we stand
 };
 

@@ -84,7 +84,9 @@ void monitor_goto(struct debugger *d, const struct words *w) {
     else if (place == PLACE_COUNT)
         understood = *first == '+' || *first == '-' ? relative(d, first, &value)
                                                     : monitor_number(d, first, &value);
-    if (understood)
+    if (understood && resume_begin(d))
+        say_place(d, "interrupted; still at ", timeline_now(d->timeline));
+    else if (understood)
         travelled(d, timeline_goto(d->timeline, place, value, &r), &r);
 }
 

@@ -60,3 +60,9 @@ def vm(m, command, status=None, limit=60):
 def interrupt_after(seconds):
     """A gdb command: ^C so many seconds from now, as from the terminal."""
     return f"shell (sleep {seconds}; kill -INT $PPID) > /dev/null 2>&1 &"
+
+
+def interrupted(command, seconds=2, within=10):
+    """A conversation: ^C into a command that would take much longer, which ends within some seconds then."""
+    return [("python import time; began = time.monotonic()", None), (interrupt_after(seconds), None), (command, "SIGINT"),
+            (f"python print('answered' if 0 < time.monotonic() - began - {seconds} + 0.5 < {within} else 'late')", "answered")]

@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 import test_guest_linux as linux
-from debugging import LINE, Line, interrupt_after, symbols, vm
+from debugging import LINE, Line, interrupt_after, interrupted, symbols, vm
+from emu.patience import patience
 from harness import BUILD, TOP, Boot, Failure, machine_test
 
 AREA = "Debugger"
@@ -77,11 +78,19 @@ def shadows_and_strings(line):
             DEBUGGEE)
 
 
+def without_a_count(line):
+    """Under a clock that counts no instructions: a sentence."""
+    said, status = line.m.sh(f"vmx -gdb {LINE} -gdb-wait -clock none {FOREVER}")
+    if status != 125 or "a debugger needs a clock that counts the guest's instructions" not in said:
+        raise Failure(f"status {status}:\n{said}")
+
+
 def places_to_stop(line):
     """Hardware and software breakpoints, watchpoints of all kinds and more than the processor has, also
     while the guest uses debug registers itself; code that is loaded over a breakpoint."""
     with vm(line.m, FOREVER):
         text = line.talk(AT_GUEST_MAIN + [
+            ("break *((char *)three_lines + 1)", "in the middle of the instruction at"), ("delete", None),
             ("hbreak count_up", "Hardware"), ("continue", "count_up"), ("delete", None),
             ("watch counter", "Hardware watchpoint"), ("continue", "Old value = 0\n+New value = 1"),
             ("backtrace 1", "count_up"), ("continue", "Old value = 1\n+New value = 2"), ("delete", None),
@@ -110,8 +119,8 @@ def interrupting(line):
         text = line.talk([(interrupt_after(1), None), ("continue", "SIGINT"), ("p rounds", r"= \d+"), ("detach", "detached")], DEBUGGEE)
         first = re.search(r"p rounds\n\$\d+ = (\d+)", text)[1]
         line.talk([(interrupt_after(1), None), ("continue", "SIGINT"), (f"p rounds > {first}", "= 1"), ("set var fall_asleep = 1", None),
-                   (interrupt_after(2), None), ("continue", "SIGINT"), ("info threads", "halted"), ("backtrace", "sleep_forever"), ("kill", "killed")],
-                  DEBUGGEE)
+                   (interrupt_after(2), None), ("continue", "SIGINT"), ("info threads", "halted"), ("backtrace", "sleep_forever"),
+                   *interrupted("next"), ("backtrace", "sleep_forever"), *interrupted("stepi 3"), ("kill", "killed")], DEBUGGEE)
 
 
 def two_processors(line):
@@ -161,7 +170,7 @@ def live_stories(lab):
 def stops_and_threads(lab):
     with lab.boot(Boot(mem=256, extra=files(lab))) as m:
         line = Line(m)
-        for story in (places_to_stop, interrupting, two_processors):
+        for story in (without_a_count, places_to_stop, interrupting, two_processors):
             story(line)
         line.close()
 
@@ -199,6 +208,16 @@ def script(line, folder, name, text):
     return f"source {path}"
 
 
+# Back through the loop in which the guest sleeps until an interrupt: by line not into its handler, by instruction into it.
+OVER_THE_TIMER = [
+    ("tbreak sleep_a_tick", None), ("continue", "sleep_a_tick"), ("finish", "guest_main"), ("p $after = ticks", "="),
+    (steps(4, "reverse-step"), r"^through \['guest_main', 'sleep_a_tick'\]|^through \['sleep_a_tick'\]"), ("p $after - ticks", "= 1"),
+    ("tbreak sleep_a_tick", None), ("continue", "sleep_a_tick"), ("finish", "guest_main"), ("p $after = ticks", "="),
+    ("reverse-next", "sleep_a_tick"), ("p $after - ticks", "= 1"),
+    ("tbreak sleep_a_tick", None), ("continue", "sleep_a_tick"), ("finish", "guest_main"), (steps(60, "reverse-stepi"), "timer_irq"),
+]
+
+
 def ways_back(line, folder):
     with vm(line.m, f"-replay /tmp/log {RECORDED}"):
         line.talk(AT_GUEST_MAIN + [
@@ -211,7 +230,7 @@ def ways_back(line, folder):
             ("watch counter", None), ("continue", "New value = 2"), ("continue", "New value = 3"), ("reverse-continue", "Old value = 3\n+New value = 2"),
             ("reverse-continue", "Old value = 2\n+New value = 1"), ("delete", None), ("reverse-continue", "No more reverse-execution history"),
             ("p $pc == (char *)_start", "= 1"), ("set var counter = 5", "Cannot access memory"), ("set var $rax = 5", "the past cannot be changed"),
-            ("monitor goto end", "now at count"), ("p rounds", "= 50"), ("break count_up", None), ("reverse-continue", "count_up"), ("p rounds", "= 49"),
+            *OVER_THE_TIMER, ("monitor goto end", "now at count"), ("p rounds", "= 50"), ("break count_up", None), ("reverse-continue", "count_up"), ("p rounds", "= 49"),
             ("monitor checkpoint", "checkpoint 1"), ("p $there = $rsp", None), ("monitor goto begin", "count 0"), ("monitor restart 1", "now at count"),
             ("p rounds", "= 49"), ("p $rsp == $there", "= 1"), ("monitor delete 1", None), ("monitor restart 1", "no such checkpoint"),
             ("delete", None), ("continue", "end 1 ok, 0 not ok|switched itself off"), ("info threads", "vCPU 0"), ("kill", "killed")], DEBUGGEE)
@@ -232,12 +251,39 @@ def often_back(line, folder):
             raise Failure(f"100 reverse-continues came by {places}")
 
 
-@machine_test(cost=20)
+# More watchpoints than the processor has, none of which is met: every access to the stack's page exits, and all runs are very slow.
+SLOW = [(f"watch source[{i}]", "Hardware watchpoint") for i in (48, 52, 56, 60)] + [("watch -l *(long *)$slow", "Hardware watchpoint")]
+
+
+def interrupting_a_replay(line):
+    """^C: going back stays where it was, going on stands where it came to."""
+    with vm(line.m, f"-replay /tmp/log {RECORDED}"):
+        line.talk(AT_GUEST_MAIN + [
+            ("p $slow = (long)$rsp", "="), ("monitor goto end", "now at count"), *SLOW, ("p $end = rounds", "= 50"),
+            *interrupted("reverse-continue"), ("p rounds == $end", "= 1"), *interrupted("reverse-continue"), ("delete", None),
+            ("tbreak let_the_timer_expire", None), ("reverse-continue", "let_the_timer_expire"), ("p rounds", "= 49"), ("finish", "guest_main"), *SLOW,
+            *interrupted("reverse-next"), ("delete", None), ("tbreak let_the_timer_expire", None), ("reverse-continue", "let_the_timer_expire"),
+            ("p rounds", "= 49"), *SLOW, *interrupted("finish"), ("backtrace", "let_the_timer_expire"), *interrupted("continue"),
+            *interrupted("next"), ("delete", None), ("stepi", None), ("tbreak sleep_a_tick", None), ("continue", "sleep_a_tick"), ("p rounds", "= 49"),
+            ("kill", "killed")], DEBUGGEE)
+
+
+@machine_test(cost=25)
 def backwards(lab):
     with lab.boot(Boot(mem=320, extra=files(lab))) as m:
         line = Line(m)
         recorded(m)
         ways_back(line, lab.folder)
+        line.close()
+
+
+@machine_test(level="all", cost=50)
+def interrupting_backwards(lab):
+    with lab.boot(Boot(mem=320, extra=files(lab))) as m:
+        line = Line(m)
+        last = recorded(m)
+        interrupting_a_replay(line)
+        interrupting_travels(line, last)
         line.close()
 
 
@@ -256,7 +302,7 @@ def backwards_often(lab):
 def raw(line, data, read=0):
     """A client that is not gdb: sends bytes, perhaps reads some, and vanishes."""
     with socket.create_connection(("127.0.0.1", line.bridge.port)) as client:
-        client.settimeout(20)
+        client.settimeout(20 * patience())
         client.sendall(data)
         got = b""
         while len(got) < read:
@@ -274,11 +320,44 @@ def packet(text):
 def slowly(line, data):
     """A byte at a time, read a byte at a time."""
     with socket.create_connection(("127.0.0.1", line.bridge.port)) as client:
-        client.settimeout(20)
+        client.settimeout(20 * patience())
         for byte in data:
             client.sendall(bytes([byte]))
             time.sleep(0.01)
         return b"".join(client.recv(1) for _ in range(20))
+
+
+def monitor(line, command, interrupt_after=None):
+    """The answer to a `monitor`, by a client that sends ^C so many seconds later, which gdb itself keeps until it has the answer."""
+    with socket.create_connection(("127.0.0.1", line.bridge.port)) as client:
+        client.settimeout(20)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.sendall(packet(b"QStartNoAckMode") + packet(b"qRcmd," + command.encode().hex().encode()))
+        if interrupt_after is not None:
+            time.sleep(interrupt_after)
+            client.sendall(b"\x03")
+        got = b""
+        for goodbye in (b"", packet(b"D")):
+            client.sendall(goodbye)
+            while got.count(b"$OK#9a") < (3 if goodbye else 2):
+                got += client.recv(4096)
+    return b"".join(bytes.fromhex(text.decode()) for text in re.findall(rb"\$O([0-9a-f]+)#", got)).decode()
+
+
+def interrupting_travels(line, last):
+    """^C on the way: the guest stands where it has come to. Before the way has begun: where it was."""
+    with vm(line.m, f"-replay /tmp/log {RECORDED}"):
+        came_to = []
+        for delay in (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8):
+            monitor(line, "goto begin")
+            said = monitor(line, "goto end", delay)
+            place = re.search(r"(?:now|still) at count (\d+)", said)
+            if not place:
+                raise Failure(f"^C after {delay} s: {said!r}")
+            came_to.append(int(place[1]))
+        if not any(0 < count < last for count in came_to):
+            raise Failure(f"no ^C on the way to the end, {last}, stopped there: {came_to}")
+        line.talk([("kill", "killed")])
 
 
 @machine_test(level="all", cost=25)
@@ -306,7 +385,7 @@ def broken_clients(lab):
 BUSY = "(while :; do cat /etc/profile > /dev/null; done) &"
 OPENS = """#!/bin/sh
 mount -t proc proc /proc
-grep -w do_sys_openat2 /proc/kallsyms
+grep -wE 'linux_banner|init_task|current_task|start_kernel|do_sys_openat2' /proc/kallsyms
 for i in $(seq 120); do cat /work > /dev/null; done
 poweroff -f
 """
@@ -333,7 +412,7 @@ def debian_live(lab):
 
 @machine_test(level="all", cost=600)
 def debian_backwards(lab):
-    """100 times back to where a file was opened, each time an earlier one."""
+    """By symbols out of /proc/kallsyms: the kernel's first C function, and 100 times back to where a file was opened."""
     folder = Path(linux.image_files(lab, "cloud"))
     tree = lab.folder / "opens"
     tree.mkdir(exist_ok=True)
@@ -344,13 +423,18 @@ def debian_backwards(lab):
     with lab.boot(Boot(mem=512, extra=str(folder)), ips=linux.IPS) as m:
         line = Line(m)
         said = m.check(f"vmx -record /tmp/log {run} < /dev/null", re.compile("recorded"), limit=300)
-        opened = int(re.search(r"^([0-9a-f]{16}) \w do_sys_openat2", said, re.MULTILINE)[1], 16)
+        (lab.folder / "kallsyms").write_text("\n".join(re.findall(r"^[0-9a-f]{16} \w \w+", said, re.MULTILINE)))
+        kernel = lab.folder / "kernel.elf"
+        subprocess.run([TOP / "tools/gdb/kallsyms", lab.folder / "kallsyms", kernel], check=True)
         with vm(m, f"-replay /tmp/log {run}"):
             places = ("python counts = []\n"
                       "for i in range(100):\n"
                       "    gdb.execute('reverse-continue', to_string=True)\n"
                       "    counts.append(int(gdb.execute('monitor when', to_string=True).split()[1].rstrip(',')))\n"
                       "print('fell', all(a > b for a, b in zip(counts, counts[1:])), len(counts))")
-            line.talk([("monitor goto end", "now at count"), (f"hbreak *{opened:#x}", None), (script(line, lab.folder, "opens", places), "fell True 100"),
-                       (f"p $pc == {opened:#x}", "= 1"), ("kill", "killed")], limit=500)
+            line.talk([("guest linux", "it has not started yet"), ("hbreak start_kernel", "Hardware"), ("continue", "start_kernel"), ("delete", None),
+                       ("guest linux", r"^Linux version 6.*\n(.*\n)*(no current task yet|current task: at 0x)"), ("guest tasks", "the symbols have no types"),
+                       ("monitor goto end", "now at count"), ("hbreak do_sys_openat2", "Hardware"),
+                       (script(line, lab.folder, "opens", places), "fell True 100"), ("p (char *)$pc - (char *)do_sys_openat2", "= 0"),
+                       ("backtrace 1", "do_sys_openat2"), ("guest linux", "current task: at 0xffff"), ("kill", "killed")], [kernel], limit=500)
         line.close()

@@ -422,14 +422,17 @@ static void objects(void **state) {
 }
 
 // ---- monitor -------------------------------------------------------------------------------------------------
-// What gdb's user sees.
-static const char *monitor(const char *line) {
+// What gdb's user sees; `then` is sent without waiting for the answer.
+static const char *monitor_then(const char *line, const char *then) {
     static char text[sizeof(client.got)];
     char packet[1200] = "qRcmd,";
     for (size_t i = 0; i < strlen(line); i++)
         snprintf(packet + strlen(packet), 3, "%02x", (uint8_t)line[i]);
     gdb_client_send(&client, packet);
+    gdb_client_send_bytes(&client, then, strlen(then));
+    client.hold = strlen(then);
     const char *got = serve();
+    client.hold = 0;
     size_t used = 0;
     for (const char *at = strchr(got, 'O'); at && at[1] != 'K'; at = strchr(at + 1, 'O'))
         for (at++; *at != '\n'; at += 2) {
@@ -440,6 +443,10 @@ static const char *monitor(const char *line) {
     text[used] = 0;
     assert_string_equal(got + strlen(got) - 3, "OK\n");
     return text;
+}
+
+static const char *monitor(const char *line) {
+    return monitor_then(line, "");
 }
 
 static void monitor_texts(void **state) {
@@ -471,6 +478,7 @@ static void monitor_travels(void **state) {
     assert_non_null(strstr(monitor("goto event 3"), "now at count 3000,"));
     assert_non_null(strstr(monitor("goto end"), "now at count 100000,"));
     assert_non_null(strstr(monitor("goto begin"), "now at count 0,"));
+    assert_non_null(strstr(monitor_then("goto end", "\x03"), "interrupted; still at count 0,"));
     assert_non_null(strstr(monitor("goto"), "goto COUNT,"));
     assert_non_null(strstr(monitor("goto event"), "not a number"));
     assert_string_equal(monitor("checkpoint"), "checkpoint 1\n");

@@ -3,8 +3,10 @@
     (gdb) source tools/gdb/chronovisor.py
 
 `monitor goto`, `restart` and their like move the guest behind gdb's back; with this file gdb looks
-again after each of them. Commands: `guest where`, `guest linux`, `guest help`.
+again after each of them. Commands: `guest where`, `guest linux`, `guest tasks`, `guest help`.
 """
+import re
+
 import gdb
 
 SETTINGS = """
@@ -47,6 +49,7 @@ def look_again():
 class Looker:
     """Called by the hooks of `monitor`: looks again when the guest has moved."""
     place, busy = None, False
+    hints_off = False                                  # what the hypervisor says for a gdb without this file
 
     def where(self):
         """Count, log event and place, as text; None when nothing is connected."""
@@ -54,6 +57,9 @@ class Looker:
             return None
         self.busy = True                               # asking is a `monitor`, too
         try:
+            if not self.hints_off:
+                quietly("monitor hints off")
+                self.hints_off = True
             return quietly("monitor when").partition("\n")[0]
         finally:
             self.busy = False
@@ -86,12 +92,14 @@ class Steps:
         finally:
             chronovisor_looker.busy = False
 
-    def forget(self, _):
-        self.told = None
-
     def hooks(self):
         return "".join(f"define hook-{command}\npython chronovisor_steps.tell('{what}')\nend\n"
                        for what, commands in self.COMMANDS.items() for command in commands)
+
+
+def disconnected(_):
+    chronovisor_looker.hints_off = False
+    chronovisor_steps.told = None
 
 
 chronovisor_looker = Looker()
@@ -104,6 +112,40 @@ define hookpost-monitor
 python chronovisor_looker.look()
 end
 """
+
+
+# ---- breakpoints ---------------------------------------------------------------------------------
+
+FUNCTION_MAX = 1 << 16                                 # bytes that are disassembled to find an instruction's begin
+
+
+def begin_of_function(address):
+    """By the nearest symbol; None: there is none, or far before."""
+    found = re.match(r"(\S+)( \+ (\d+))? in section ", quietly(f"info symbol {address:#x}"))
+    return address - int(found[3] or 0) if found and int(found[3] or 0) < FUNCTION_MAX else None
+
+
+def instruction_around(address):
+    """The address of the instruction that it lies in the middle of; None: of none, as far as symbols tell."""
+    begin = begin_of_function(address)
+    if begin is None:
+        return None
+    try:
+        last = gdb.selected_inferior().architecture().disassemble(begin, address)[-1]
+    except gdb.MemoryError:
+        return None
+    return last["addr"] if last["addr"] < address < last["addr"] + last["length"] else None
+
+
+def check_breakpoint(point):
+    """A software breakpoint is an INT3 for the processor: inside an instruction it would make another one of it."""
+    if point.type != gdb.BP_BREAKPOINT:
+        return
+    for location in point.locations:
+        around = instruction_around(location.address)
+        if around is not None:
+            print(f"Warning: {location.address:#x} is in the middle of the instruction at {around:#x}: this breakpoint would change what the\n"
+                  f"guest executes. Delete it; hbreak *{location.address:#x} changes nothing.")
 
 
 # ---- commands ----------------------------------------------------------------------------------
@@ -124,6 +166,7 @@ class GuestHelp(gdb.Command):
     def invoke(self, argument, from_tty):
         print("guest where    the place as a linear address with its instructions, in 16-bit code, too\n"
               "guest linux    a Linux guest: its banner, the current task (symbols: chrono gdb --vmlinux)\n"
+              "guest tasks    a Linux guest's processes and threads\n"
               "monitor help   what the hypervisor can do: places, checkpoints, events, devices")
 
 
@@ -143,19 +186,10 @@ class GuestWhere(gdb.Command):
         gdb.execute("x/5i $pc")
 
 
-class GuestLinux(gdb.Command):
-    """The banner and the current task of a Linux guest, by its symbols (vmlinux)."""
-
-    def __init__(self):
-        super().__init__("guest linux", gdb.COMMAND_DATA)
-
-    def invoke(self, argument, from_tty):
-        banner = self.banner()
-        print(banner.rstrip())
-        task = self.current_task()
-        if task is not None:
-            comm = task["comm"].string(errors="replace")
-            print(f"current task: {comm}, pid {int(task['pid'])}")
+class Linux:
+    """A Linux guest by its symbols (vmlinux)."""
+    NO_TYPES = "the symbols have no types (they are not of a vmlinux with debug information)"
+    TASKS_MAX = 100000                                 # a list that is longer is broken
 
     @staticmethod
     def banner():
@@ -173,26 +207,84 @@ class GuestLinux(gdb.Command):
         return text.split(b"\0")[0].decode(errors="replace")
 
     @staticmethod
+    def type_of_task():
+        """None: there are symbols, but no types."""
+        try:
+            return gdb.lookup_type("struct task_struct")
+        except gdb.error:
+            return None
+
+    @staticmethod
     def current_task():
-        """Of the selected vCPU: a variable per CPU, relative to GS's base while in the kernel."""
+        """Its address, of the selected vCPU: a variable per CPU, relative to GS's base while in the kernel."""
         base = number("$gs_base")
         if not base or base >> 63 == 0:
             base = number("$k_gs_base")                # in user space the two are swapped
         for symbol in ("pcpu_hot", "current_task"):
             offset = number(f"&{symbol}")
-            if offset is None or not base:
-                continue
-            try:
-                task = gdb.parse_and_eval(f"*(struct task_struct **)({base + offset})")
-                return task.dereference() if int(task) else None
-            except gdb.error:
-                return None                            # no types: a kernel without debug information
+            if offset is not None and base:
+                return number(f"*(unsigned long long *)({base + offset})")
         return None
+
+    @staticmethod
+    def name(task):
+        return f"{task['comm'].string(errors='replace')}, pid {int(task['pid'])}"
+
+    @classmethod
+    def members(cls, head, name):
+        """The tasks in a list; `name`: the member of a task by which it is in it."""
+        task_type = cls.type_of_task()
+        offset = next(f.bitpos for f in task_type.fields() if f.name == name) // 8
+        node = head["next"]
+        for _ in range(cls.TASKS_MAX):
+            if int(node) == int(head.address):
+                return
+            yield gdb.Value(int(node) - offset).cast(task_type.pointer()).dereference()
+            node = node["next"]
+
+    @classmethod
+    def threads(cls):
+        """Every thread of every process but the first one, the idle threads."""
+        first = gdb.Value(number("&init_task")).cast(cls.type_of_task().pointer()).dereference()
+        for process in cls.members(first["tasks"], "tasks"):
+            yield from cls.members(process["signal"]["thread_head"], "thread_node")
+
+
+class GuestLinux(gdb.Command):
+    """The banner and the current task of a Linux guest, by its symbols (vmlinux)."""
+
+    def __init__(self):
+        super().__init__("guest linux", gdb.COMMAND_DATA)
+
+    def invoke(self, argument, from_tty):
+        print(Linux.banner().rstrip())
+        address, task_type = Linux.current_task(), Linux.type_of_task()
+        if not address:
+            print("no current task yet")
+        elif task_type is None:
+            print(f"current task: at {address:#x}; {Linux.NO_TYPES}")
+        else:
+            print("current task:", Linux.name(gdb.Value(address).cast(task_type.pointer()).dereference()))
+
+
+class GuestTasks(gdb.Command):
+    """The processes and threads of a Linux guest, by the types of its vmlinux."""
+
+    def __init__(self):
+        super().__init__("guest tasks", gdb.COMMAND_DATA)
+
+    def invoke(self, argument, from_tty):
+        Linux.banner()
+        if Linux.type_of_task() is None:
+            raise gdb.GdbError(Linux.NO_TYPES)
+        for task in Linux.threads():
+            print(f"{int(task.address):#x} {Linux.name(task)}")
 
 
 for line in SETTINGS.strip().splitlines():
     quietly(line)
 gdb.execute(HOOKS + chronovisor_steps.hooks())
-gdb.events.connection_removed.connect(chronovisor_steps.forget)
-for command in (Guest, GuestHelp, GuestWhere, GuestLinux):
+gdb.events.connection_removed.connect(disconnected)
+gdb.events.breakpoint_created.connect(check_breakpoint)
+for command in (Guest, GuestHelp, GuestWhere, GuestLinux, GuestTasks):
     command()

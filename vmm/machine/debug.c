@@ -190,8 +190,9 @@ const struct target_ops debug_ops = {
 // ---- begin and end -------------------------------------------------------------------------------------
 int debug_create(struct machine *m, int *status) {
     if (!m->exact) {
-        machine_log(m,
-                    "debugging needs an exact instruction clock, which this machine does not have");
+        machine_log(
+            m, "a debugger needs a clock that counts the guest's instructions (clock=auto where "
+               "that can be had): under clock none or host nothing can stop between two exits");
         return -ENOTSUP;
     }
     struct debug *d = calloc(1, sizeof(*d));
