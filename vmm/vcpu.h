@@ -48,6 +48,9 @@ enum {
     PART_ACTIVITY = 1u << 9, // activity, pending debug exceptions
     PART_PAT = 1u << 10,
     PART_ALL = (1u << 11) - 1,
+    // No register, and never stale; dirty: what the processor keeps of the guest's own tables must go before
+    // the next entry.
+    PART_TRANSLATIONS = 1u << 11,
     // Never stale, since they are read at every exit: nearly all need the first three, and no guest
     // changes PAT without one.
     PART_EAGER = PART_RIP | PART_RFLAGS | PART_BLOCKING | PART_PAT,

@@ -2,8 +2,9 @@
 //
 // Second-level entries that became less permissive: INVEPT for the VM's root on every processor, since
 // any may have run its vCPUs. Entries that only gained rights need nothing: a stale refusal exits once
-// more and is found mapped. Guest-linear translations: INVVPID of the vCPU, on this processor; a vCPU
-// that moves to another processor may find old ones of its VPID there, so a move flushes as well.
+// more and is found mapped. Guest-linear translations: INVVPID of the vCPU before its next entry, on the
+// processor where that takes place, which need not be the one that asks for it; a vCPU that moves to another
+// processor may find old ones of its VPID there, so a move flushes as well (current.c).
 #include "cpu/smp.h"
 #include "vmm/intel/invalidate.h"
 #include "vmm/intel/vmx.h"
@@ -29,5 +30,5 @@ void vmx_flush_vpid(uint16_t vpid) {
 
 void vmx_flush_guest(struct vcpu *v) {
     v->costs.tlb_invalidations++;
-    vmx_flush_vpid(vmx_of(v)->vpid);
+    vcpu_changed(v, PART_TRANSLATIONS); // vmx_write_parts()
 }

@@ -175,6 +175,8 @@ static void write_rarer_parts(struct vcpu *v, uint32_t parts) {
         write_blocking(v);
     if (parts & PART_ACTIVITY)
         write_activity(v);
+    if (parts & PART_TRANSLATIONS)
+        vmx_flush_vpid(vmx_of(v)->vpid);
 }
 
 #define OFTEN_WRITTEN (PART_RSP | PART_RFLAGS | PART_PAT)

@@ -155,7 +155,19 @@ noreturn void vmcs_access_failed(const char *what, uint64_t field);
 #ifdef UNIT_TEST // the test keeps the fields
 uint64_t vmcs_read_raw(uint64_t field);
 void vmcs_write_raw(uint64_t field, uint64_t value);
+void vmclear(paddr_t region);
+void vmptrld(paddr_t region);
 #else
+static inline void vmclear(paddr_t region) {
+    bool failed;
+    __asm__ volatile("vmclear %1" : "=@ccna"(failed) : "m"(region) : "memory");
+    ASSERT(!failed);
+}
+static inline void vmptrld(paddr_t region) {
+    bool failed;
+    __asm__ volatile("vmptrld %1" : "=@ccna"(failed) : "m"(region) : "memory");
+    ASSERT(!failed);
+}
 static inline uint64_t vmcs_read_raw(uint64_t field) {
     uint64_t value;
     bool failed;

@@ -1,4 +1,4 @@
-// VT-x on each processor, and the life of a VMCS: VMXON, one VMCS per vCPU, moved between processors.
+// VT-x on each processor, and the life of a vCPU: VMXON, one VMCS each.
 #include "vmm/intel/vmx.h"
 #include "vmm/intel/invalidate.h"
 #include "cpu/msr.h"
@@ -15,29 +15,11 @@
 #define FEATURE_LOCKED BIT(0)
 #define FEATURE_VMX    BIT(2) // VMXON outside SMX operation
 
-// cpu->vmm points to this.
-struct vmx_cpu {
-    void *vmxon;         // region
-    bool on;             // in VMX operation
-    struct vcpu *loaded; // whose VMCS is current here
-};
-
 static bool vmxon(paddr_t region) {
     bool failed;
     __asm__ volatile("vmxon %1" : "=@ccna"(failed) : "m"(region) : "memory");
     return !failed;
 }
-static void vmclear(paddr_t region) {
-    bool failed;
-    __asm__ volatile("vmclear %1" : "=@ccna"(failed) : "m"(region) : "memory");
-    ASSERT(!failed);
-}
-static void vmptrld(paddr_t region) {
-    bool failed;
-    __asm__ volatile("vmptrld %1" : "=@ccna"(failed) : "m"(region) : "memory");
-    ASSERT(!failed);
-}
-
 // One per processor, before any of them enables: nothing is allocated with interrupts off.
 static int allocate_regions(void) {
     for (unsigned i = 0; i < cpu_count; i++) {
@@ -108,82 +90,13 @@ static void vmx_cpu_disable(void) {
     x->on = false;
 }
 
-// Puts the VMCS back into memory on the processor that holds it. Interrupts off there.
-static void clear_here(void *arg) {
-    struct vcpu *v = arg;
-    struct vmx_cpu *x = this_cpu()->vmm;
-    if (v->hw_cpu != (int)this_cpu()->id)
-        return;
-    vmclear(vmx_of(v)->vmcs);
-    if (x->loaded == v)
-        x->loaded = NULL;
-    vmx_of(v)->passage.launched = 0;
-    __atomic_store_n(&v->hw_cpu, -1, __ATOMIC_RELEASE);
-}
-
-// The vCPU's lock is held, so it runs nowhere; its VMCS may still be active on another processor.
-static void vmx_vcpu_unload(struct vcpu *v) {
-    irq_push();
-    bool here = v->hw_cpu == (int)this_cpu()->id;
-    if (here)
-        clear_here(v);
-    irq_pop();
-    if (v->hw_cpu >= 0)
-        smp_call_others(clear_here, v);
-}
-
-static void make_current(struct vcpu *v) {
-    struct vmx_cpu *x = this_cpu()->vmm;
-    bool moved = v->hw_cpu != (int)this_cpu()->id;
-    ASSERTF(!moved || v->hw_cpu < 0, "the VMCS of a vCPU is still active on processor %d",
-            v->hw_cpu);
-    vmptrld(vmx_of(v)->vmcs);
-    x->loaded = v;
-    if (moved) {
-        v->hw_cpu = this_cpu()->id;
-        vmx_write_host_state(v);
-        vmx_flush_vpid(vmx_of(v)->vpid); // what an earlier stay here left behind
-    }
-}
-
-static void vmx_vcpu_load(struct vcpu *v) {
-    vmx_load_guest_msrs(v);
-    if (unlikely(((struct vmx_cpu *)this_cpu()->vmm)->loaded != v))
-        make_current(v);
-    vmx_set_host_state(v);
-}
-
-// VPIDs in use, a bit each; 0 is the host's (SDM vol. 3, "Virtual-Processor Identifiers").
-#define VPID_COUNT 65536u
-static uint64_t vpids[VPID_COUNT / 64] = {1};
-static struct spinlock vpid_lock = SPINLOCK_INIT;
-
-// 0: none is left.
-static uint16_t vpid_alloc(void) {
-    uint16_t vpid = 0;
-    spin_lock(&vpid_lock);
-    for (unsigned i = 0; i < ARRAY_SIZE(vpids) && !vpid; i++)
-        if (~vpids[i]) {
-            vpid = i * 64 + __builtin_ctzll(~vpids[i]);
-            vpids[i] |= BIT(vpid % 64);
-        }
-    spin_unlock(&vpid_lock);
-    return vpid;
-}
-
-static void vpid_free(uint16_t vpid) {
-    spin_lock(&vpid_lock);
-    vpids[vpid / 64] &= ~BIT(vpid % 64);
-    spin_unlock(&vpid_lock);
-}
-
 static int vmx_vcpu_init(struct vcpu *v) {
     struct vmx_vcpu *x = kzalloc(sizeof(*x));
     void *region = pages_alloc(0), *bitmap = pages_alloc(0);
-    uint16_t vpid = vpid_alloc();
+    uint16_t vpid = vmx_vpid_alloc();
     if (!x || !region || !bitmap || !vpid) {
         if (vpid)
-            vpid_free(vpid);
+            vmx_vpid_free(vpid);
         kfree(x);
         pages_free(region);
         pages_free(bitmap);
@@ -197,8 +110,8 @@ static int vmx_vcpu_init(struct vcpu *v) {
     v->arch = x;
     v->hw_cpu = -1;
     irq_push();
-    vmclear(x->vmcs); // initialises a new region
-    make_current(v);  // and flushes what the last user of this VPID left
+    vmclear(x->vmcs);    // initialises a new region
+    vmx_make_current(v); // and flushes what the last user of this VPID left
     vmx_vmcs_init(v);
     irq_pop();
     return 0;
@@ -209,7 +122,7 @@ static void vmx_vcpu_free(struct vcpu *v) {
     vmx_vcpu_unload(v);
     pages_free(phys_to_virt(x->vmcs));
     pages_free(x->msr_bitmap);
-    vpid_free(x->vpid);
+    vmx_vpid_free(x->vpid);
     kfree(x);
     v->arch = NULL;
 }

@@ -45,7 +45,22 @@ static inline struct vmx_vcpu *vmx_of(struct vcpu *v) {
     return v->arch;
 }
 
+// cpu->vmm points to this.
+struct vmx_cpu {
+    void *vmxon;         // region
+    bool on;             // in VMX operation
+    struct vcpu *loaded; // whose VMCS is current here
+};
+
 extern const char vmx_exit_point[];
+
+// current.c: a VMCS on the processors. vmx_make_current(): interrupts off; no other processor has it.
+void vmx_make_current(struct vcpu *v);
+void vmx_vcpu_load(struct vcpu *v);
+void vmx_vcpu_unload(struct vcpu *v);
+// Its tags of cached translations; 0: none is left.
+uint16_t vmx_vpid_alloc(void);
+void vmx_vpid_free(uint16_t vpid);
 
 // state.c: guest registers, VMCS to struct vcpu and back.
 void vmx_sync(struct vcpu *v, uint32_t parts);
@@ -100,7 +115,7 @@ void vmx_restore_table_limits(void);
 int vmx_explain(struct vcpu *v, char *buf, size_t size);
 // invalidate.c: INVEPT and INVVPID where translations changed (SDM vol. 3, "Caching Translation Information").
 void vmx_flush_stage2(struct vm *vm, paddr_t root); // on all processors
-void vmx_flush_guest(struct vcpu *v);               // this vCPU's, on this processor
-void vmx_flush_vpid(uint16_t vpid);
+void vmx_flush_guest(struct vcpu *v);               // this vCPU's, before its next entry
+void vmx_flush_vpid(uint16_t vpid);                 // on this processor
 // ept.c
 extern const struct stage2_format ept_format;
