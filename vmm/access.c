@@ -9,6 +9,7 @@
 #include "vmm/fetch.h"
 #include "vmm/operate.h"
 #include "vmm/walk.h"
+#include "vmm/watch.h"
 #include "vmm/x86.h"
 #include "vmm/vcpu_parts.h"
 
@@ -217,12 +218,31 @@ static int complete_access(struct vcpu *v) {
     return em->resume(v, em);
 }
 
+// The access that a watch stopped is the next thing that happens.
+static int complete_watched(struct vcpu *v) {
+    struct emulation *em = v->emulation;
+    em->next = 0;
+    return em->resume(v, em);
+}
+
+// Is the access to be stopped for a watch? What the instruction has done to devices is not repeated then.
+static bool stopped_by_watch(struct vcpu *v, struct emulation *em, uint64_t linear, unsigned size,
+                             unsigned access) {
+    if (likely(!watch_stops(v, linear, size, access, vcpu_cpl(v) == 3)))
+        return false;
+    if (em->user_space)
+        v->complete = complete_watched;
+    return true;
+}
+
 int guest_read(struct vcpu *v, struct emulation *em, uint64_t linear, void *buf, unsigned size,
                bool will_write) {
     ASSERT(em->next < MAX_ACCESSES && size <= sizeof(em->access[0].data));
     struct memory_access *a = &em->access[em->next++];
     if (em->next > em->done) {
         a->write = false;
+        if (stopped_by_watch(v, em, linear, size, ACCESS_READ | (will_write ? ACCESS_WRITE : 0)))
+            return STEP_WAIT;
         int r = begin_access(v, a, linear, size, will_write ? ACCESS_WRITE : ACCESS_READ);
         if (r == STEP_DONE)
             r = continue_access(v, a);
@@ -240,6 +260,8 @@ int guest_write(struct vcpu *v, struct emulation *em, uint64_t linear, const voi
     struct memory_access *a = &em->access[em->next++];
     if (em->next <= em->done)
         return STEP_DONE;
+    if (stopped_by_watch(v, em, linear, size, ACCESS_WRITE))
+        return STEP_WAIT;
     a->write = true;
     memcpy(a->data, buf, size);
     int r = begin_access(v, a, linear, size, ACCESS_WRITE);

@@ -42,7 +42,8 @@ struct chrono_run {
     __u32 insn; // CHRONO_INSN_*
     __u32 carry;
     __u64 value;
-    // out, with KVM_EXIT_CHRONO_WATCH: before the access that touches a watched byte
+    // out, with KVM_EXIT_CHRONO_WATCH: before the access that touches a watched byte. An instruction that the VMM
+    // carries out may have touched a device before (chrono_vcpu_state.pending_completion): KVM_RUN goes on with it
     __u64 watch_gpa, watch_gva;
     __u32 watch_access; // CHRONO_READ, _WRITE, _EXECUTE
     __u32 watch_id;

@@ -18,7 +18,7 @@ int selector_fault(struct vcpu *v, uint8_t vector, uint16_t selector) {
     return 1;
 }
 
-static struct kvm_segment unpack(uint16_t selector, uint64_t raw) {
+struct kvm_segment descriptor_unpack(uint16_t selector, uint64_t raw) {
     uint32_t limit = (raw & 0xffff) | (raw >> 32 & 0xf0000);
     bool pages = raw >> 55 & 1;
     return (struct kvm_segment){
@@ -46,7 +46,7 @@ int descriptor_read(struct vcpu *v, uint16_t selector, uint8_t vector, struct de
     d->linear = base + (selector & SELECTOR_INDEX);
     int r = system_read(v, d->linear, &d->raw, sizeof(d->raw));
     if (r == 0)
-        d->segment = unpack(selector, d->raw);
+        d->segment = descriptor_unpack(selector, d->raw);
     return r;
 }
 

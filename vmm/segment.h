@@ -18,6 +18,8 @@ struct descriptor {
     uint64_t linear; // where it is
 };
 
+// What the eight bytes of a descriptor say.
+struct kvm_segment descriptor_unpack(uint16_t selector, uint64_t raw);
 // Reads the descriptor of a selector from GDT or LDT. 0; 1: an exception was injected (`vector` with the
 // selector when it is outside of its table); negative errno. PART_SEGMENTS is current.
 int descriptor_read(struct vcpu *v, uint16_t selector, uint8_t vector, struct descriptor *d);

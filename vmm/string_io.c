@@ -13,6 +13,7 @@
 #include "vmm/operate.h"
 #include "vmm/run.h"
 #include "vmm/stage2.h"
+#include "vmm/watch.h"
 #include "vmm/x86.h"
 #include "vmm/vcpu_parts.h"
 
@@ -145,6 +146,7 @@ static int store_alone(struct vcpu *v, struct emulation *em) {
 
 static int complete_in(struct vcpu *v) {
     struct emulation *em = v->emulation;
+    em->user_space = true; // what the port gave is not asked for again
     if (!em->io.has_gpa)
         return store_alone(v, em);
     int r = transfer(v, em);
@@ -163,12 +165,26 @@ static bool is_memory(struct vcpu *v, uint64_t gpa, bool write) {
            !(write && (slot.flags & KVM_MEM_READONLY));
 }
 
+// A batch ends before an element with a watched byte; its first one has none.
+static void end_before_watch(struct vcpu *v, struct emulation *em, unsigned access) {
+    unsigned size = em->io.size, n = em->io.count, i = 1;
+    uint64_t first = em->io.linear, last = element(v, em, first, n - 1);
+    bool user = vcpu_cpl(v) == 3;
+    if (likely(!watch_stops(v, MIN(first, last), n * size, access, user)))
+        return;
+    while (i < n && !watch_stops(v, element(v, em, first, i), size, access, user))
+        i++;
+    em->io.count = i;
+}
+
 // Checks the memory of the elements: what faults, faults before the port is touched.
 static int prepare_batch(struct vcpu *v, struct emulation *em) {
     uint64_t wanted = elements_wanted(v, em), gpa, second;
     uint64_t index = guest_gpr(v, index_register(em), false, em->io.address_size);
     unsigned access = em->io.in ? ACCESS_WRITE : ACCESS_READ;
     int r = guest_linear(v, em->io.segment, index, em->io.size, em->io.in, &em->io.linear);
+    if (r == STEP_DONE && watch_stops(v, em->io.linear, em->io.size, access, vcpu_cpl(v) == 3))
+        return STEP_WAIT;
     if (r == STEP_DONE)
         r = guest_translate(v, em->io.linear, access, &gpa);
     if (r != STEP_DONE)
@@ -187,6 +203,7 @@ static int prepare_batch(struct vcpu *v, struct emulation *em) {
     if (em->io.count > 1 &&
         !guest_linear_allowed(v, em->io.segment, far, em->io.size, em->io.in, &ignored))
         em->io.count = 1;
+    end_before_watch(v, em, access);
     return STEP_DONE;
 }
 
@@ -219,7 +236,7 @@ int emulate_string_io(struct vcpu *v, const struct vm_exit *e) {
         return GO_ON;
     }
     int r = prepare_batch(v, em);
-    if (r != STEP_DONE)
-        return r == STEP_FAULT ? GO_ON : r;
-    return run_string_io(v, em);
+    if (r == STEP_DONE)
+        return run_string_io(v, em);
+    return r == STEP_WAIT ? USER_SPACE : r == STEP_FAULT ? GO_ON : r;
 }

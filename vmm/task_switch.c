@@ -9,6 +9,8 @@
 #include "vmm/emulation.h"
 #include "vmm/operate.h"
 #include "vmm/segment.h"
+#include "vmm/walk.h"
+#include "vmm/watch.h"
 #include "vmm/x86.h"
 #include "vmm/vcpu_parts.h"
 
@@ -225,6 +227,29 @@ static int push_error_code(struct vcpu *v, uint32_t error, bool wide) {
     return r;
 }
 
+// ---- watches -----------------------------------------------------------------------------------
+// Of what a switch touches, before it has begun: both tasks' states and descriptors. Tables that are not there, or
+// have no such descriptor, are left for the switch itself to refuse.
+static bool stopped_by_watch(struct vcpu *v, uint16_t selector, enum source source) {
+    const struct kvm_segment *tr = &v->seg[SEG_TR];
+    unsigned read = ACCESS_READ | ACCESS_IMPLICIT, both = read | ACCESS_WRITE;
+    bool nested = source == BY_CALL || source == BY_GATE;
+    uint64_t from = v->gdt.base + (tr->selector & ~7u), to = v->gdt.base + (selector & ~7u), gpa;
+    uint32_t error;
+    struct descriptor d;
+    if (likely(!v->vm->debugged) || (selector | 7u) > v->gdt.limit)
+        return false;
+    if (watch_stops(v, to, sizeof(d.raw), both, false) ||
+        watch_stops(v, from, sizeof(d.raw), nested ? read : both, false) ||
+        watch_stops(v, tr->base, tss_size(tr), both, false))
+        return true;
+    if (vcpu_translate(v, to, read, false, &gpa, &error) ||
+        vm_read(v->vm, gpa, &d.raw, sizeof(d.raw)))
+        return false;
+    d.segment = descriptor_unpack(selector, d.raw);
+    return watch_stops(v, d.segment.base, tss_size(&d.segment), nested ? both : read, false);
+}
+
 // ---- the switch --------------------------------------------------------------------------------
 struct switch_event {
     bool software, has_error, nmi; // software: INT n, INT3, INTO: the saved EIP is behind it
@@ -307,6 +332,8 @@ int emulate_task_switch(struct vcpu *v, const struct vm_exit *e) {
     struct descriptor to;
     struct task task;
     vcpu_sync(v, PART_ALL);
+    if (stopped_by_watch(v, e->task.selector, source))
+        return USER_SPACE;
     struct switch_event event = take_event(v, e);
     bool instruction = source != BY_GATE || event.software;
     uint32_t eip = (uint32_t)(v->rip + (instruction ? e->length : 0));

@@ -29,8 +29,8 @@ struct walk {
     bool no_execute;         // XD bits count
     struct memory_slot slot; // that the last table was in
 
-    // Path from the top: where each entry is, and what it held.
-    unsigned depth;
+    // Path from the top: where each entry is, and what it held. `looked` counts one that does not lead on, too.
+    unsigned depth, looked;
     uint64_t at[4], entry[4];
     bool writable, user_page, executable; // all levels together
     uint64_t gpa;
@@ -106,21 +106,22 @@ static uint32_t follow(struct walk *w, bool *faulted) {
     unsigned level = w->mode == MODE_LONG ? 4 : 2;
     uint64_t table = v->cr3 & (w->mode == MODE_LONG ? PTE_ADDR : 0xfffff000);
     *faulted = true;
+    w->depth = w->looked = 0;
     if (w->mode == MODE_PAE) { // the four top entries are registers, loaded with CR3
         uint64_t top = v->pdpte[w->gva >> 30 & 3];
         if (!(top & PTE_PRESENT))
             return fault(w, 0);
         table = top & PTE_ADDR;
     }
-    w->depth = 0;
     w->writable = w->user_page = w->executable = true;
     for (;; level--) {
         uint64_t entry = 0, at = table + index_of(w, level) * w->entry_size;
+        w->at[w->depth] = at;
+        w->looked = w->depth + 1;
         if (vm_read_near(v->vm, &w->slot, at, &entry, w->entry_size) || !(entry & PTE_PRESENT))
             return fault(w, 0);
         if (reserved_bits_set(w, entry, level))
             return fault(w, ERROR_PRESENT | ERROR_RESERVED);
-        w->at[w->depth] = at;
         w->entry[w->depth++] = entry;
         w->writable &= !!(entry & PTE_WRITE);
         w->user_page &= !!(entry & PTE_USER);
@@ -147,12 +148,16 @@ static bool allowed(const struct walk *w) {
     return !(w->access & ACCESS_WRITE) || w->writable || (!w->user && !(v->cr0 & CR0_WP));
 }
 
+// What entry `i` of a path that leads on becomes by the access.
+static uint64_t entry_after(const struct walk *w, unsigned i) {
+    bool last = i == w->depth - 1;
+    return w->entry[i] | PTE_ACCESSED | (last && w->access & ACCESS_WRITE ? PTE_DIRTY : 0);
+}
+
 // 0; -EAGAIN: an entry changed meanwhile.
 static int set_accessed_dirty(const struct walk *w) {
     for (unsigned i = 0; i < w->depth; i++) {
-        bool last = i == w->depth - 1;
-        uint64_t old = w->entry[i];
-        uint64_t new = old | PTE_ACCESSED | (last && w->access & ACCESS_WRITE ? PTE_DIRTY : 0);
+        uint64_t old = w->entry[i], new = entry_after(w, i);
         // Tables in read-only memory stay as they are.
         if (new != old &&
             vm_compare_exchange(w->v->vm, w->at[i], w->entry_size, old, new) == -EAGAIN)
@@ -161,17 +166,25 @@ static int set_accessed_dirty(const struct walk *w) {
     return 0;
 }
 
-int vcpu_translate(struct vcpu *v, uint64_t gva, unsigned access, bool user, uint64_t *gpa,
-                   uint32_t *error) {
+// False: there is no paging, and the address is physical.
+static bool begin_walk(struct vcpu *v, uint64_t gva, unsigned access, bool user, struct walk *w) {
     vcpu_sync(v, PART_CR | PART_RFLAGS);
     if (!(v->efer & EFER_LMA))
         gva = (uint32_t)gva;
-    *gpa = gva;
-    if (!(v->cr0 & CR0_PG))
+    *w = (struct walk){
+        .v = v, .gva = gva, .access = access, .user = user, .mode = mode_of(v), .gpa = gva};
+    w->entry_size = w->mode == MODE_32 ? 4 : 8;
+    w->no_execute = w->mode != MODE_32 && v->efer & EFER_NXE;
+    return v->cr0 & CR0_PG;
+}
+
+int vcpu_translate(struct vcpu *v, uint64_t gva, unsigned access, bool user, uint64_t *gpa,
+                   uint32_t *error) {
+    struct walk w;
+    bool paging = begin_walk(v, gva, access, user, &w);
+    *gpa = w.gpa;
+    if (!paging)
         return 0;
-    struct walk w = {.v = v, .gva = gva, .access = access, .user = user, .mode = mode_of(v)};
-    w.entry_size = w.mode == MODE_32 ? 4 : 8;
-    w.no_execute = w.mode != MODE_32 && v->efer & EFER_NXE;
     do {
         bool faulted;
         *error = follow(&w, &faulted);
@@ -184,4 +197,21 @@ int vcpu_translate(struct vcpu *v, uint64_t gva, unsigned access, bool user, uin
     } while (set_accessed_dirty(&w));
     *gpa = w.gpa;
     return 0;
+}
+
+void vcpu_walk_path(struct vcpu *v, uint64_t gva, unsigned access, bool user, struct walk_path *p) {
+    struct walk w;
+    bool faulted = false;
+    *p = (struct walk_path){.allowed = true};
+    if (begin_walk(v, gva, access, user, &w)) {
+        follow(&w, &faulted);
+        p->allowed = !faulted && allowed(&w);
+    }
+    for (unsigned i = 0; i < w.looked; i++) {
+        p->at[i] = w.at[i];
+        p->sets[i] = p->allowed && entry_after(&w, i) != w.entry[i];
+    }
+    p->looked = w.looked;
+    p->entry_size = w.entry_size;
+    p->gpa = w.gpa;
 }

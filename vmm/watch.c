@@ -8,6 +8,7 @@
 #include "vmm/decode.h"
 #include "vmm/stage2_table.h"
 #include "vmm/vendor.h"
+#include "vmm/walk.h"
 #include "vmm/x86.h"
 #include "vmm/vcpu_parts.h"
 
@@ -180,13 +181,12 @@ static const struct watch *find_hit(struct vm *vm, uint64_t gpa, unsigned size, 
 }
 
 // Whether the access is to be reported; then chrono_run says what it is.
-static bool report_hit(struct vcpu *v, const struct vm_exit *e) {
-    unsigned size = access_size(v, e), access = access_of(v, e);
+static bool report_hit(struct vcpu *v, uint64_t gpa, uint64_t gva, unsigned size, unsigned access) {
     spin_lock(&v->vm->stage2->lock);
-    const struct watch *w = find_hit(v->vm, e->memory.gpa, size, access);
+    const struct watch *w = find_hit(v->vm, gpa, size, access);
     if (w) {
-        v->chrono->watch_gpa = e->memory.gpa;
-        v->chrono->watch_gva = e->memory.gva_valid ? e->memory.gva : 0;
+        v->chrono->watch_gpa = gpa;
+        v->chrono->watch_gva = gva;
         v->chrono->watch_access = access;
         v->chrono->watch_id = w->id;
         v->run->exit_reason = KVM_EXIT_CHRONO_WATCH;
@@ -196,10 +196,37 @@ static bool report_hit(struct vcpu *v, const struct vm_exit *e) {
 }
 
 int watch_hit(struct vcpu *v, const struct vm_exit *e) {
-    if (v->chrono->control & CHRONO_WATCHES && report_hit(v, e))
+    if (v->chrono->control & CHRONO_WATCHES &&
+        report_hit(v, e->memory.gpa, e->memory.gva_valid ? e->memory.gva : 0, access_size(v, e),
+                   access_of(v, e)))
         return 0;
     watch_lift(v, e->memory.gpa);
     return 1;
+}
+
+// Within one page.
+static bool page_catches(struct vcpu *v, uint64_t linear, unsigned size, unsigned access,
+                         bool user) {
+    struct walk_path path;
+    struct memory_slot slot;
+    vcpu_walk_path(v, linear, access, user, &path);
+    for (unsigned i = 0; i < path.looked; i++)
+        if (report_hit(v, path.at[i], linear, path.entry_size,
+                       ACCESS_READ | (path.sets[i] ? ACCESS_WRITE : 0)))
+            return true;
+    return path.allowed && stage2_find_slot(v->vm->stage2, path.gpa, &slot) &&
+           report_hit(v, path.gpa, linear, size, access & ACCESS_ALL);
+}
+
+bool watch_catches(struct vcpu *v, uint64_t linear, uint64_t size, unsigned access, bool user) {
+    while (size) {
+        unsigned n = (unsigned)MIN(size, PAGE_SIZE - linear % PAGE_SIZE);
+        if (page_catches(v, linear, n, access, user))
+            return true;
+        linear += n;
+        size -= n;
+    }
+    return false;
 }
 
 // ---- one instruction with a page open ----------------------------------------------------------

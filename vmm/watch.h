@@ -17,6 +17,16 @@ int stage2_clone(struct vm *to, struct vm *from);
 // stage2_fault() returned 2. 1: go on (one instruction with v->step_over set); 0: kvm_run says
 // KVM_EXIT_CHRONO_WATCH. v->lock held, may sleep.
 int watch_hit(struct vcpu *v, const struct vm_exit *e);
+// What the VMM does for an instruction of the guest touches watched bytes like the guest's own accesses: before the
+// access to [linear, linear + size) with ACCESS_* (also ACCESS_IMPLICIT; user: at CPL 3), true with kvm_run
+// saying KVM_EXIT_CHRONO_WATCH when a watched byte, or an entry of the guest's tables on the way to one, would
+// be touched. Nothing has been then. (Not seen: a new task's segments and stack, PDPTEs that MOV CR loads.)
+bool watch_catches(struct vcpu *v, uint64_t linear, uint64_t size, unsigned access, bool user);
+static inline bool watch_stops(struct vcpu *v, uint64_t linear, uint64_t size, unsigned access,
+                               bool user) {
+    return unlikely(v->vm->debugged) && v->chrono->control & CHRONO_WATCHES &&
+           watch_catches(v, linear, size, access, user);
+}
 // Opens the page of gpa for one instruction of v. v->lock held, may sleep.
 void watch_lift(struct vcpu *v, uint64_t gpa);
 // The step is over, or the vCPU goes back to user space: pages are closed again. May sleep.

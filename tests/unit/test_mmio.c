@@ -552,6 +552,94 @@ static void test_fetch_cache(void **state) {
     free(t);
 }
 
+// ---- page watches -------------------------------------------------------------------------------------
+static void watch(uint64_t linear, uint64_t size, unsigned access) {
+    g.vm.debugged = true;
+    g.v.chrono->control = CHRONO_WATCHES;
+    g.watch = (struct guest_watch){linear, size, access};
+}
+
+static void expect_watch(void) {
+    assert_int_equal(g.v.run->exit_reason, KVM_EXIT_CHRONO_WATCH);
+    assert_int_equal(g.v.rip, CODE);
+    assert_int_equal(g.v.count, 0);
+}
+
+// From a device to watched memory: the device is read once, however often the watch stops.
+static void test_watch_behind_a_device(void **state) {
+    place(CODE, "a5"); // movsd
+    g.v.gpr[GPR_RSI] = DEVICE;
+    g.v.gpr[GPR_RDI] = RAM;
+    watch(RAM + 3, 1, ACCESS_WRITE);
+    assert_int_equal(begin(DEVICE, false), 0);
+    expect_mmio(DEVICE, 4, false);
+    memcpy(g.v.run->mmio.data, "\x11\x22\x33\x44", 4);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(complete(), 0);
+        expect_watch();
+        assert_int_equal(get(ram, 4), 0);
+    }
+    g.v.chrono->control = 0;
+    assert_int_equal(complete(), 1);
+    assert_int_equal(get(ram, 4), 0x44332211);
+    assert_int_equal(g.v.rip, CODE + 1);
+    assert_int_equal(g.v.count, 1);
+}
+
+// What a watch stops before a device was touched is simply executed again.
+static void test_watch_before_a_device(void **state) {
+    place(CODE, "a5"); // movsd
+    g.v.gpr[GPR_RSI] = RAM;
+    g.v.gpr[GPR_RDI] = DEVICE;
+    watch(RAM, 1, ACCESS_READ);
+    assert_int_equal(begin(DEVICE, true), 0);
+    expect_watch();
+    assert_null(g.v.complete);
+    watch(RAM, 4, ACCESS_WRITE); // which this is not
+    assert_int_equal(begin(DEVICE, true), 0);
+    expect_mmio(DEVICE, 4, true);
+    assert_int_equal(complete(), 1);
+}
+
+// The second iteration: the first one has happened.
+static void test_watch_within_rep(void **state) {
+    place(CODE, "f3a5"); // rep movsd
+    g.v.gpr[GPR_RSI] = DEVICE;
+    g.v.gpr[GPR_RDI] = RAM;
+    g.v.gpr[GPR_RCX] = 3;
+    watch(RAM + 4, 4, ACCESS_WRITE);
+    assert_int_equal(begin(DEVICE, false), 0);
+    for (unsigned i = 0; g.v.run->exit_reason == KVM_EXIT_MMIO; i++) {
+        assert_true(i < 2);
+        memcpy(g.v.run->mmio.data, "\1\2\3\4", 4);
+        assert_int_equal(complete(), 0);
+    }
+    assert_int_equal(g.v.run->exit_reason, KVM_EXIT_CHRONO_WATCH);
+    assert_int_equal(g.v.gpr[GPR_RCX], 2);
+    assert_int_equal(g.v.gpr[GPR_RDI], RAM + 4);
+    assert_int_equal(g.v.count, 1);
+    assert_int_equal(get(ram, 8), 0x04030201);
+}
+
+// An address on the stack is pushed from a device; and a word is popped to one.
+static void test_watch_on_the_stack(void **state) {
+    place(CODE, "ff33"); // push qword [rbx]
+    g.v.gpr[GPR_RBX] = DEVICE;
+    g.v.gpr[GPR_RSP] = RAM + 64;
+    watch(RAM + 56, 8, ACCESS_WRITE);
+    assert_int_equal(begin(DEVICE, false), 0);
+    expect_mmio(DEVICE, 8, false);
+    assert_int_equal(complete(), 0);
+    expect_watch();
+    assert_int_equal(g.v.gpr[GPR_RSP], RAM + 64);
+    g.v.complete = NULL;
+    place(CODE, "8f03"); // pop qword [rbx]
+    watch(RAM + 64, 8, ACCESS_READ);
+    assert_int_equal(begin(DEVICE, true), 0);
+    expect_watch();
+    assert_int_equal(g.v.gpr[GPR_RSP], RAM + 64);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -586,6 +674,10 @@ int main(void) {
         TEST(test_code_page_missing),
         TEST(test_reported),
         TEST(test_fetch_cache),
+        TEST(test_watch_behind_a_device),
+        TEST(test_watch_before_a_device),
+        TEST(test_watch_within_rep),
+        TEST(test_watch_on_the_stack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,6 +17,7 @@
 #include "vmm/guest_memory.h"
 #include "vmm/slots.h"
 #include "vmm/stage2_table.h"
+#include "vmm/walk.h"
 #include "vmm/watch.h"
 #include "vmm_mock.h"
 
@@ -68,6 +69,14 @@ int vcpu_translate(struct vcpu *v, uint64_t gva, unsigned access, bool user, uin
     (void)v, (void)access, (void)user, (void)error;
     *gpa = gva;
     return 0;
+}
+
+// Identity, by one table entry at the page before.
+static struct walk_path walked;
+void vcpu_walk_path(struct vcpu *v, uint64_t gva, unsigned access, bool user, struct walk_path *p) {
+    (void)v, (void)access, (void)user;
+    walked.gpa = gva;
+    *p = walked;
 }
 
 static unsigned below(unsigned n) {
@@ -558,6 +567,49 @@ static void test_watch(void **state) {
     end(m);
 }
 
+static bool catches(struct machine *m, uint64_t linear, uint64_t size, unsigned access) {
+    return watch_stops(&m->cpu, linear, size, access, false);
+}
+
+// What the VMM accesses for an instruction: the bytes, and entries of the guest's tables on the way.
+static void test_watch_catches(void **state) {
+    (void)state;
+    struct machine *m = simple_machine();
+    walked = (struct walk_path){.looked = 2,
+                                .entry_size = 8,
+                                .at = {0x5000, 0x6008},
+                                .sets = {false, true},
+                                .allowed = true};
+    assert_false(catches(m, 0x3000, 0x3000, ACCESS_READ)); // nothing is watched
+    set_watch(m, 5, CHRONO_WRITE, 0x4100, 4);
+    assert_false(catches(m, 0x3000, 0x3000, ACCESS_WRITE)); // without CHRONO_WATCHES
+    m->chrono.control = CHRONO_WATCHES;
+    assert_false(catches(m, 0x3000, 0x3000, ACCESS_READ));
+    assert_false(catches(m, 0x40fe, 2, ACCESS_WRITE));
+    assert_false(catches(m, 0x4104, 4, ACCESS_WRITE));
+    assert_true(catches(m, 0x3ffe, 0x200, ACCESS_READ | ACCESS_WRITE)); // on its second page
+    assert_int_equal(m->run.exit_reason, KVM_EXIT_CHRONO_WATCH);
+    assert_int_equal(m->chrono.watch_gpa, 0x4000);
+    assert_int_equal(m->chrono.watch_gva, 0x4000);
+    assert_int_equal(m->chrono.watch_id, 5);
+    assert_int_equal(m->chrono.watch_access, ACCESS_READ | ACCESS_WRITE);
+    walked.allowed = false; // a page fault comes first
+    assert_false(catches(m, 0x4100, 4, ACCESS_WRITE));
+    set_watch(m, 6, CHRONO_READ, 0x5004, 4); // of the first entry, eight bytes long
+    assert_true(catches(m, 0x3000, 1, ACCESS_READ));
+    assert_int_equal(m->chrono.watch_gpa, 0x5000);
+    assert_int_equal(m->chrono.watch_gva, 0x3000);
+    set_watch(m, 6, CHRONO_WRITE, 0x5000, 8); // whose bits are set already
+    assert_false(catches(m, 0x3000, 1, ACCESS_READ));
+    set_watch(m, 6, CHRONO_WRITE, 0x6008, 8);
+    assert_true(catches(m, 0x3000, 1, ACCESS_READ));
+    // What is no memory is a device's.
+    walked = (struct walk_path){.allowed = true};
+    set_watch(m, 5, CHRONO_WRITE, 0x7fff00000000, 8);
+    assert_false(catches(m, 0x7fff00000000, 8, ACCESS_WRITE));
+    end(m);
+}
+
 static void test_read_watch_takes_all(void **state) {
     (void)state;
     struct machine *m = simple_machine();
@@ -652,10 +704,11 @@ int main(int argc, char **argv) {
         return 0;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_large_pages),          cmocka_unit_test(test_neighbours),
-        cmocka_unit_test(test_checkpoint),           cmocka_unit_test(test_watch),
-        cmocka_unit_test(test_read_watch_takes_all), cmocka_unit_test(test_breakpoint),
-        cmocka_unit_test(test_compare_exchange),     cmocka_unit_test(test_random),
+        cmocka_unit_test(test_large_pages),   cmocka_unit_test(test_neighbours),
+        cmocka_unit_test(test_checkpoint),    cmocka_unit_test(test_watch),
+        cmocka_unit_test(test_watch_catches), cmocka_unit_test(test_read_watch_takes_all),
+        cmocka_unit_test(test_breakpoint),    cmocka_unit_test(test_compare_exchange),
+        cmocka_unit_test(test_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

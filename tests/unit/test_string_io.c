@@ -208,6 +208,73 @@ static void test_segment_limit(void **state) {
     assert_int_equal(g.vector, VECTOR_GP);
 }
 
+// ---- page watches -------------------------------------------------------------------------------------
+static void watch(uint64_t linear, uint64_t size, unsigned access) {
+    g.vm.debugged = true;
+    g.v.chrono->control = CHRONO_WATCHES;
+    g.watch = (struct guest_watch){linear, size, access};
+}
+
+// Everything before the watched byte happens, nothing of its element: the port is not even asked.
+static void test_watched_input(void **state) {
+    uint8_t before[8];
+    memcpy(before, ram + 4, 8);
+    g.v.gpr[GPR_RDI] = RAM;
+    g.v.gpr[GPR_RCX] = 8;
+    watch(RAM + 5, 1, ACCESS_WRITE);
+    assert_int_equal(run(true, 2, true), 1);
+    assert_int_equal(g.v.gpr[GPR_RCX], 6);
+    assert_int_equal(g.v.count, 2);
+    assert_memory_equal(ram, port_data, 4);
+    assert_int_equal(run(true, 2, true), 0);
+    assert_int_equal(g.v.run->exit_reason, KVM_EXIT_CHRONO_WATCH);
+    assert_null(g.v.complete);
+    assert_int_equal(port_at, 4);
+    assert_memory_equal(ram + 4, before, 8);
+    g.v.chrono->control = 0;
+    assert_int_equal(run_all(true, 2), 1);
+    assert_memory_equal(ram, port_data, 16);
+    assert_int_equal(g.v.count, 8);
+}
+
+static void test_watched_output(void **state) {
+    g.v.gpr[GPR_RSI] = RAM + 0x108; // downwards
+    g.v.gpr[GPR_RCX] = 4;
+    g.v.rflags |= 1u << 10;
+    watch(RAM + 0x100, 2, ACCESS_READ);
+    assert_int_equal(run(false, 4, true), 1);
+    assert_int_equal(g.v.gpr[GPR_RCX], 2);
+    assert_int_equal(run(false, 4, true), 0);
+    assert_int_equal(g.v.run->exit_reason, KVM_EXIT_CHRONO_WATCH);
+    assert_int_equal(g.v.gpr[GPR_RSI], RAM + 0x100);
+    watch(RAM + 0x100, 2, ACCESS_WRITE); // which this is not
+    assert_int_equal(run_all(false, 4), 1);
+}
+
+// A watch that comes while the port is asked: its answer is kept.
+static void test_watch_behind_the_port(void **state) {
+    g.v.gpr[GPR_RDI] = RAM + 4094; // across a page: an element of its own
+    struct vm_exit e = {.kind = EXIT_IO, .length = 1};
+    e.io.port = 0x1f0;
+    e.io.size = 4;
+    e.io.in = e.io.string = true;
+    e.io.address_size = 8;
+    assert_int_equal(emulate_string_io(&g.v, &e), 0);
+    port(&g);
+    watch(RAM + 4094, 1, ACCESS_WRITE);
+    int (*complete)(struct vcpu *) = g.v.complete;
+    g.v.complete = NULL;
+    assert_int_equal(complete(&g.v), 0);
+    assert_int_equal(g.v.run->exit_reason, KVM_EXIT_CHRONO_WATCH);
+    g.v.chrono->control = 0;
+    complete = g.v.complete;
+    assert_non_null(complete);
+    assert_int_equal(complete(&g.v), 1);
+    assert_memory_equal(ram + 4094, port_data, 4);
+    assert_int_equal(port_at, 4);
+    assert_int_equal(g.v.rip, CODE + 1);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -224,6 +291,9 @@ int main(void) {
         TEST(test_stops_at_the_count),
         TEST(test_single_step),
         TEST(test_segment_limit),
+        TEST(test_watched_input),
+        TEST(test_watched_output),
+        TEST(test_watch_behind_the_port),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include "vmm_guest.h"
 #include "vmm/emulate.h"
+#include "vmm/watch.h"
 #include "vmm/x86.h"
 
 #define GDT      0x1000ull
@@ -308,6 +309,35 @@ static void test_debug_trap(void **state) {
     assert_true(g.v.dr6 & DR6_BT);
 }
 
+// A watched byte of either task's state or descriptor stops the switch before it has begun.
+static void stops_at(unsigned source, uint64_t at, unsigned access, bool stops) {
+    uint8_t before[sizeof(ram)];
+    memcpy(before, ram, sizeof(ram));
+    g.watch = (struct guest_watch){at, 1, access};
+    if (!stops) {
+        assert_int_equal(switch_by(source), 1);
+        return;
+    }
+    assert_int_equal(switch_by(source), 0);
+    assert_int_equal(g.v.run->exit_reason, KVM_EXIT_CHRONO_WATCH);
+    assert_int_equal(g.v.rip, 0x1000);
+    assert_int_equal(g.v.count, 0);
+    assert_memory_equal(ram, before, sizeof(ram));
+}
+
+static void test_watches(void **state) {
+    g.vm.debugged = true;
+    g.v.chrono->control = CHRONO_WATCHES;
+    stops_at(BY_JMP, OLD + 0x20, ACCESS_WRITE, true);        // EIP is saved
+    stops_at(BY_JMP, NEW + 0x67, ACCESS_READ, true);         // on its second page
+    stops_at(BY_JMP, GDT + NEW_SEL + 5, ACCESS_WRITE, true); // becomes busy
+    stops_at(BY_JMP, GDT + OLD_SEL + 5, ACCESS_WRITE, true); // is no more
+    stops_at(BY_CALL, NEW, ACCESS_WRITE, true);              // the link
+    stops_at(BY_CALL, GDT + OLD_SEL + 5, ACCESS_READ, true);
+    stops_at(BY_JMP, NEW, ACCESS_WRITE, false); // no link
+    expect_new_task();
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -325,6 +355,7 @@ int main(void) {
         TEST(test_bad_segments_of_new_task),
         TEST(test_not_present_segments),
         TEST(test_debug_trap),
+        TEST(test_watches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

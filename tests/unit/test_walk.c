@@ -177,11 +177,35 @@ static uint32_t model(const struct path *p, unsigned access, bool user, uint64_t
     return 0;
 }
 
+// The same access looked at: the same end, the entries that it reads, and nothing changed.
+static void check_look(const struct path *p, unsigned access, bool user, uint32_t expected,
+                       uint64_t gpa) {
+    static uint8_t before[MEMORY];
+    struct walk_path seen;
+    memcpy(before, memory, MEMORY);
+    vcpu_walk_path(&cpu, p->gva, access, user, &seen);
+    assert_memory_equal(before, memory, MEMORY);
+    assert_int_equal(seen.allowed, expected == 0);
+    if (expected == 0)
+        assert_int_equal(seen.gpa, gpa);
+    assert_int_equal(seen.entry_size, entry_size(p));
+    assert_true((int)seen.looked <= p->top - p->leaf + 1);
+    for (unsigned i = 0; i < seen.looked; i++) {
+        int level = p->top - (int)i;
+        uint64_t bits = PTE_ACCESSED | (level == p->leaf && access & ACCESS_WRITE ? PTE_DIRTY : 0);
+        assert_int_equal(seen.at[i], entry_at(p, level) - memory);
+        assert_int_equal(seen.sets[i], expected == 0 && (p->entry[level] & bits) != bits);
+    }
+    if (expected == 0)
+        assert_int_equal(seen.looked, p->top - p->leaf + 1);
+}
+
 static void check(const struct path *p, unsigned access, bool user) {
     uint64_t gpa = 0, expected_gpa = 0;
     uint32_t error = 0, expected;
     store(p);
     expected = model(p, access, user, &expected_gpa);
+    check_look(p, access, user, expected, expected_gpa);
     int r = vcpu_translate(&cpu, p->gva, access, user, &gpa, &error);
     assert_int_equal(r, expected != 0);
     if (r)
@@ -263,6 +287,9 @@ static void test_no_paging(void **state) {
     cpu.efer = 0;
     assert_int_equal(vcpu_translate(&cpu, 0x123456789, ACCESS_WRITE, true, &gpa, &error), 0);
     assert_int_equal(gpa, 0x23456789);
+    struct walk_path seen;
+    vcpu_walk_path(&cpu, 0x123456789, ACCESS_WRITE, true, &seen);
+    assert_true(seen.allowed && seen.looked == 0 && seen.gpa == 0x23456789);
 }
 
 static void test_4m_needs_pse(void **state) {

@@ -8,6 +8,7 @@
 #include "vmm/emulate.h"
 #include "vmm/run.h"
 #include "vmm/stage2.h"
+#include "vmm/watch.h"
 #include "vmm/x86.h"
 #include "vmm/vcpu_parts.h"
 
@@ -122,6 +123,14 @@ int vcpu_translate(struct vcpu *v, uint64_t gva, unsigned access, bool user, uin
     }
     *error = (access & ACCESS_WRITE ? 2 : 0) | (user ? 4 : 0);
     return g->ranges != 0;
+}
+
+bool watch_catches(struct vcpu *v, uint64_t linear, uint64_t size, unsigned access, bool user) {
+    const struct guest_watch *w = &guest_of(v)->watch;
+    if (!(w->access & access) || linear >= w->linear + w->size || w->linear >= linear + size)
+        return false;
+    v->run->exit_reason = KVM_EXIT_CHRONO_WATCH;
+    return true;
 }
 
 void vcpu_inject_exception(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error) {

@@ -24,6 +24,10 @@ struct guest {
     struct guest_range range[8]; // none: linear addresses are physical
     struct guest_memory memory[8];
     unsigned ranges, memories;
+    struct guest_watch { // a page watch: linear addresses; access 0: none
+        uint64_t linear, size;
+        unsigned access;
+    } watch;
     // What happened.
     unsigned exceptions, reports, mmio_exits, io_exits;
     uint8_t vector;

@@ -13,6 +13,10 @@ GUEST64(time, "rdtsc; mov %rax, %rbx; nop; nop; rdtsc; hlt")
 GUEST64(rand, "rdrand %rbx; setc %cl; rdseed %r9d; pause; hlt")
 GUEST64(store, "mov $0x100000, %ebx; movl $1, (%rbx); mov 4(%rbx), %eax; movl $2, 8(%rbx); hlt")
 GUEST64(device, "mov $0x3f000000, %ebx; mov $5, %eax; add %eax, (%rbx); hlt")
+// From a device to memory; strings from a port and to one.
+GUEST64(watched, "mov $0x3f000000, %esi; mov $0x100000, %edi; movsl; mov $2, %ecx; rep movsl;"
+                 "mov $0x100100, %edi; mov $6, %ecx; mov $0x1f0, %dx; rep insw;"
+                 "mov $0x100200, %esi; outsl; hlt")
 GUEST64(write, "mov $0x20, %al; out %al, $0x80; movb $0x33, 0x100000; hlt")
 
 static struct chrono_run *chrono(struct machine *m) {
@@ -249,6 +253,66 @@ static void test_watches(void) {
     end_machine(&m);
 }
 
+static void watch_bytes(struct machine *m, unsigned access, uint64_t gpa, uint64_t len) {
+    struct chrono_watch w = {.id = 1, .access = access, .gpa = gpa, .len = len};
+    CHECK_EQUAL("CHRONO_SET_WATCH", ioctl(m->vm, CHRONO_SET_WATCH, &w), 0);
+    chrono(m)->control = CHRONO_WATCHES;
+}
+
+static int device_answers(struct machine *m, uint32_t value) {
+    *(uint32_t *)m->run->mmio.data = value;
+    return run(m);
+}
+
+static int pending(struct machine *m) {
+    struct chrono_vcpu_state s;
+    ioctl(m->vcpu, CHRONO_GET_STATE, &s);
+    return s.pending_completion;
+}
+
+// Accesses that the VMM makes for the guest stop like the guest's own.
+static void test_watches_of_emulation(int counts) {
+    struct machine m = new_machine();
+    start64(&m, guest_watched, guest_watched_end);
+    watch_bytes(&m, CHRONO_WRITE, 0x100003, 1);
+    CHECK_EQUAL("MOVS reads the device", run(&m), KVM_EXIT_MMIO);
+    CHECK_EQUAL("stops before the store", device_answers(&m, 0x11223344), KVM_EXIT_CHRONO_WATCH);
+    check(chrono(&m)->watch_gpa == 0x100000 && chrono(&m)->watch_access == CHRONO_WRITE, "names it",
+          "%llx", chrono(&m)->watch_gpa);
+    CHECK_EQUAL("which has not happened", *(int *)(m.mem + 0x100000), 0);
+    CHECK_EQUAL("the instruction has begun", pending(&m), 1);
+    CHECK_EQUAL("stops again", run(&m), KVM_EXIT_CHRONO_WATCH);
+    chrono(&m)->control = counts ? CHRONO_STEP : 0;
+    if (counts) {
+        CHECK_EQUAL("steps over it", run(&m), KVM_EXIT_CHRONO_STOP);
+        CHECK_EQUAL("the device is not asked again", *(int *)(m.mem + 0x100000), 0x11223344);
+        CHECK_EQUAL("one instruction", regs(&m).rip, CODE + 11);
+    }
+    watch_bytes(&m, CHRONO_WRITE, 0x100008, 4);
+    CHECK_EQUAL("REP MOVS reads the device", run(&m), KVM_EXIT_MMIO);
+    CHECK_EQUAL("and again", device_answers(&m, 5), KVM_EXIT_MMIO);
+    CHECK_EQUAL("stops in the second iteration", device_answers(&m, 6), KVM_EXIT_CHRONO_WATCH);
+    check(regs(&m).rcx == 1 && *(int *)(m.mem + 0x100004) == 5, "the first one is done", "%llu",
+          regs(&m).rcx);
+    watch_bytes(&m, CHRONO_WRITE, 0x100105, 1);
+    CHECK_EQUAL("REP INS asks the port", run(&m), KVM_EXIT_IO);
+    CHECK_EQUAL("for what lies before the watch", m.run->io.count, 2);
+    memset(port_data(&m), 0x77, 12);
+    CHECK_EQUAL("stops there", run(&m), KVM_EXIT_CHRONO_WATCH);
+    check(regs(&m).rcx == 4 && *(int *)(m.mem + 0x100104) == 0, "before the port is asked", "%llu",
+          regs(&m).rcx);
+    CHECK_EQUAL("nothing has begun", pending(&m), 0);
+    watch_bytes(&m, CHRONO_READ, 0x100200, 1);
+    CHECK_EQUAL("the rest", run(&m), KVM_EXIT_IO);
+    memset(port_data(&m), 0x78, 8);
+    CHECK_EQUAL("stops before OUTS", run(&m), KVM_EXIT_CHRONO_WATCH);
+    CHECK_EQUAL("what INS stored", *(int *)(m.mem + 0x100104), 0x78787878);
+    chrono(&m)->control = 0;
+    CHECK_EQUAL("OUTS", run(&m), KVM_EXIT_IO);
+    CHECK_EQUAL("the end", run(&m), KVM_EXIT_HLT);
+    end_machine(&m);
+}
+
 int main(void) {
     int counts = test_clock();
     if (counts) {
@@ -262,5 +326,6 @@ int main(void) {
     test_clone(counts);
     test_clone_within();
     test_watches();
+    test_watches_of_emulation(counts);
     return check_end();
 }

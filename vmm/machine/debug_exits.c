@@ -73,13 +73,33 @@ static void accessed(struct debug *d, struct placed *p, uint64_t address) {
     debug_hit(d, p, address);
 }
 
+// The VMM stopped an instruction that it carries out and that has touched a device already: it is completed first.
+static void complete_begun(struct debug *d, struct cpu *c, struct placed *p, uint64_t address) {
+    pass(d, PASS_WATCHES);
+    c->access_pending = true;
+    machine_complete_access(c->machine);
+    passed(d);
+    accessed(d, p, address);
+}
+
+static bool has_begun(struct cpu *c) {
+    struct chrono_vcpu_state s = {0};
+    ioctl(c->fd, CHRONO_GET_STATE, &s);
+    return s.pending_completion;
+}
+
 static void at_page(struct debug *d, struct cpu *c) {
     struct placed *p = &d->placed[c->chrono->watch_id / 2];
     uint64_t count = c->machine->count;
+    uint64_t address = c->chrono->watch_gva ? c->chrono->watch_gva : p->b.address;
+    if (has_begun(c)) {
+        complete_begun(d, c, p, address);
+        return;
+    }
     d->access = (struct access){
         .state = ACCESS_AHEAD,
         .watch = p,
-        .address = c->chrono->watch_gva ? c->chrono->watch_gva : p->b.address,
+        .address = address,
         .count = count,
         .delivered = debug_delivered(d, count),
     };
