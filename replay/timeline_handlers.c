@@ -2,10 +2,11 @@
 // backwards the handler's end comes first, and where it began has to be found.
 #include "replay/timeline_internal.h"
 
-#define IRET          0xcf
-#define OPERAND_SIZE  0x66
-#define REX_W         0x48
-#define HANDLER_TICKS 10000000 // a handler is given up that began earlier than so long ago
+#define IRET         0xcf
+#define OPERAND_SIZE 0x66
+#define REX_W        0x48
+#define HANDLER_TICKS \
+    10000000 // so far back a handler's begin is searched, and in the nearest stretch in any case
 
 static bool at_return(struct traveller *m, unsigned cpu) {
     struct target_registers r;
@@ -32,9 +33,14 @@ static bool find_interrupt(struct timeline *t, unsigned cpu, struct run_hit *hit
                                    .cr3 = ANY_CR3,
                                    .stack = r.general[TARGET_RSP]};
     struct stops stops = {&interrupt, 1};
-    while (!hit->valid && now - until.count < HANDLER_TICKS && checkpoint_before(t, &until))
+    const struct checkpoint *c = checkpoint_before(t, &until);
+    while (c && !hit->valid) {
         if (!timeline_collect(t, stops, &until, hit, result))
             return false;
+        c = checkpoint_before(t, &until);
+        if (c && now - c->copy.at.count > HANDLER_TICKS)
+            c = NULL;
+    }
     return true;
 }
 
