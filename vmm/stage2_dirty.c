@@ -4,6 +4,10 @@
 // processors set it again. Without: entries of a logged slot are read-only until a write faults, which
 // marks the page; collecting takes write permission away again. In both cases a logged slot is mapped by
 // 4 KB entries only: all of it is unmapped when logging starts.
+//
+// After a fork the processors cannot write to any page before a fault has opened the way to its last-level table
+// (push_protection()). A table that is collected while it is closed needs no look until then: STAGE2_COLLECTED. So
+// one checkpoint after another looks only at the tables that were written to in between.
 #include "vmm/vendor.h"
 #include "vmm/slots.h"
 #include "vmm/stage2_table.h"
@@ -15,12 +19,13 @@ static bool none_marked(const uint64_t *e, uint64_t mark) {
     return !((e[0] | e[1] | e[2] | e[3] | e[4] | e[5] | e[6] | e[7]) & mark);
 }
 
-// What one last-level table holds of [start, end). s->lock held.
-static void collect_table(struct stage2 *s, struct memory_slot *slot, uint64_t *bitmap,
+// What one last-level table holds of [start, end). s->lock held. True: some entry was changed.
+static bool collect_table(struct stage2 *s, struct memory_slot *slot, uint64_t *bitmap,
                           uint64_t start, uint64_t end) {
     uint64_t mark = s->dirty ? s->dirty : s->format->write;
-    uint64_t page = (start - slot->gpa) >> PAGE_SHIFT, *e = stage2_small_entry(s, start);
+    uint64_t page = (start - slot->gpa) >> PAGE_SHIFT, *e = stage2_uncollected(s, start, end);
     uint64_t left = e ? (end - start) >> PAGE_SHIFT : 0, n;
+    bool changed = false;
     for (; left > 0; left -= n, page += n, e += n) {
         n = MIN(left, GROUP);
         if (n == GROUP && none_marked(e, mark))
@@ -30,19 +35,29 @@ static void collect_table(struct stage2 *s, struct memory_slot *slot, uint64_t *
                 continue;
             __atomic_fetch_and(&e[i], ~mark, __ATOMIC_RELAXED);
             __atomic_fetch_or(&bitmap[(page + i) / 64], BIT((page + i) % 64), __ATOMIC_RELAXED);
-            s->flush_due = true;
+            changed = true;
         }
     }
+    return changed;
 }
 
 void stage2_collect_dirty(struct stage2 *s, struct memory_slot *slot, uint64_t *bitmap) {
     uint64_t end = slot->gpa + slot->size;
+    bool changed = false;
+    mutex_lock(
+        &s->flush_lock); // what is closed and not to be flushed any more is closed for the processors, too
     for (uint64_t at = slot->gpa, next; at < end; at = next) {
         next = MIN(ROUND_DOWN(at, LARGE_PAGE_SIZE) + LARGE_PAGE_SIZE, end);
         spin_lock(&s->lock);
-        collect_table(s, slot, bitmap, at, next);
+        changed |= collect_table(s, slot, bitmap, at, next);
         spin_unlock(&s->lock);
     }
+    if (changed) {
+        spin_lock(&s->lock);
+        s->flush_due = true;
+        spin_unlock(&s->lock);
+    }
+    mutex_unlock(&s->flush_lock);
     stage2_flush(s);
 }
 

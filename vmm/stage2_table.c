@@ -42,7 +42,7 @@ static void push_protection(struct stage2 *s, uint64_t *e) {
     for (unsigned i = 0; i < TABLE_ENTRIES; i++)
         if (table[i] & write)
             __atomic_fetch_and(&table[i], ~write, __ATOMIC_RELAXED); // the processor may set D now
-    WRITE_ONCE(*e, *e | write);
+    WRITE_ONCE(*e, (*e | write) & ~STAGE2_COLLECTED);
 }
 
 uint64_t *stage2_descend(struct stage2 *s, uint64_t gpa, unsigned level, bool write) {
@@ -87,15 +87,18 @@ uint64_t *stage2_lookup(const struct stage2 *s, uint64_t gpa, unsigned *level) {
     }
 }
 
-uint64_t *stage2_small_entry(const struct stage2 *s, uint64_t gpa) {
-    uint64_t *table = s->top;
+uint64_t *stage2_uncollected(struct stage2 *s, uint64_t start, uint64_t end) {
+    uint64_t *table = s->top, write = s->format->write;
     for (unsigned level = STAGE2_TOP; level > 1; level--) {
-        uint64_t e = table[table_index(gpa, level)];
-        if (!(e & s->format->present) || is_leaf(s, e, level))
+        uint64_t *e = &table[table_index(start, level)], old = *e;
+        if (!(old & s->format->present) || is_leaf(s, old, level) || old & STAGE2_COLLECTED)
             return NULL;
-        table = table_at(s, e);
+        write &= old;
+        if (level == 2 && !write && !s->flush_due && end - start == LARGE_PAGE_SIZE)
+            *e |= STAGE2_COLLECTED;
+        table = table_at(s, old);
     }
-    return &table[table_index(gpa, 1)];
+    return &table[table_index(start, 1)];
 }
 
 static inline void doom(struct stage2 *s, struct frame *table) {

@@ -7,6 +7,10 @@
 
 #define STAGE2_TOP 4 // level of the root
 
+// In an entry that points to a last-level table, where processors ignore it: no page below is dirty that was not
+// collected, nor can be before a walk for a write.
+#define STAGE2_COLLECTED BIT(11)
+
 struct stage2 {
     struct vm *vm;
     const struct stage2_format *format;
@@ -31,8 +35,9 @@ struct stage2 {
 uint64_t *stage2_descend(struct stage2 *s, uint64_t gpa, unsigned level, bool write);
 // The entry that translates gpa (and its level), or NULL.
 uint64_t *stage2_lookup(const struct stage2 *s, uint64_t gpa, unsigned *level);
-// The last level's entry for gpa, whatever it holds; NULL: there is no last-level table.
-uint64_t *stage2_small_entry(const struct stage2 *s, uint64_t gpa);
+// The last level's entry for `start`, whatever it holds; NULL: there is no last-level table, or no page of it has
+// become dirty since it was collected. The caller collects [start, end), which lies in it. Also s->flush_lock held.
+uint64_t *stage2_uncollected(struct stage2 *s, uint64_t start, uint64_t end);
 // Removes all translations of [start, end), page aligned. logged: the slot that contains the range when
 // it is logged, which gets the dirty pages; else NULL.
 void stage2_zap(struct stage2 *s, uint64_t start, uint64_t end, struct memory_slot *logged);

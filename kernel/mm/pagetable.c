@@ -273,13 +273,20 @@ static void unlink_pde(struct gather *g, uint64_t *pde, uint64_t va) {
         prune_upper(g, va);
 }
 
+// No processor uses it, nor will: not for a virtual machine either, which runs in its own process only.
+static inline bool is_dead(const struct space *s) {
+    return !s->refs;
+}
+
 static void zap_large(struct gather *g, uint64_t *pde, uint64_t va) {
     struct frame *head = entry_frame(*pde);
     rmap_remove(head, pde);
+    bool shared = head->rmap, hold = shared && !is_dead(g->space);
     // Another space that has it too may free it before this one's TLBs are flushed: hold on till then.
-    for (unsigned i = 0; head->rmap && i < TABLE_ENTRIES; i++)
+    for (unsigned i = 0; hold && i < TABLE_ENTRIES; i++)
         frame_get(&head[i]);
-    gather(g, head, GATHER_LARGE);
+    if (!shared || hold)
+        gather(g, head, GATHER_LARGE);
     g->space->pages_mapped -= TABLE_ENTRIES;
     unlink_pde(g, pde, va);
 }
