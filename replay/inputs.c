@@ -47,8 +47,7 @@ uint64_t inputs_next_stop(struct inputs *in, uint64_t count) {
     return in->by_exits ? UINT64_MAX : in->ops->next_stop(in, count);
 }
 
-uint64_t inputs_anchor(struct inputs *in, const struct landmark *at, uint64_t anchor, uint64_t hz) {
-    (void)hz;
+uint64_t inputs_anchor(struct inputs *in, const struct landmark *at, uint64_t anchor) {
     in->anchor_now = anchor;
     return in->anchor_now = in->ops->anchor(in, at, anchor);
 }
@@ -63,8 +62,7 @@ unsigned inputs_choose_cpu(struct inputs *in, const struct landmark *at, unsigne
 }
 
 uint64_t inputs_idle(struct inputs *in, const struct landmark *at, uint64_t anchor,
-                     uint64_t deadline, uint64_t hz, int *err) {
-    (void)hz;
+                     uint64_t deadline, int *err) {
     in->anchor_now = anchor;
     return in->anchor_now = in->ops->idle(in, at, anchor, deadline, err);
 }

@@ -48,7 +48,7 @@ void inputs_follow_exits(struct inputs *in);
 // The count at which the guest must stop at the latest: slice end, or in replay the next event.
 uint64_t inputs_next_stop(struct inputs *in, uint64_t count);
 // At a stop: returns the new anchor (>= old; equal: no re-anchoring).
-uint64_t inputs_anchor(struct inputs *in, const struct landmark *at, uint64_t anchor, uint64_t hz);
+uint64_t inputs_anchor(struct inputs *in, const struct landmark *at, uint64_t anchor);
 // At a stop, after anchor and timers: delivers what has arrived, or in replay what the log says here.
 void inputs_deliver(struct inputs *in, const struct landmark *at);
 // At a stop with several vCPUs: which one runs next (a switch is an event). `runnable`: a bit per vCPU.
@@ -57,7 +57,7 @@ unsigned inputs_choose_cpu(struct inputs *in, const struct landmark *at, unsigne
 // All vCPUs halt: waits until V reaches `deadline` (UINT64_MAX: none) or an event arrives; returns the
 // new anchor. -EINTR in *err when the user asked to leave.
 uint64_t inputs_idle(struct inputs *in, const struct landmark *at, uint64_t anchor,
-                     uint64_t deadline, uint64_t hz, int *err);
+                     uint64_t deadline, int *err);
 
 // The user has asked to leave (^], a signal).
 bool inputs_left(const struct inputs *in);

@@ -48,12 +48,12 @@ static void one_stop(struct inputs *in, struct toy *t, unsigned step) {
     struct landmark at = {.count = t->count};
     uint64_t before = t->anchor, random;
     int err = 0;
-    t->anchor = inputs_anchor(in, &at, t->anchor, WRAPPED_HZ);
+    t->anchor = inputs_anchor(in, &at, t->anchor);
     assert(t->anchor >= before);
     inputs_deliver(in, &at);
     assert(inputs_choose_cpu(in, &at, 0, 5) < 3);
     if (step % 5 == 0)
-        t->anchor = inputs_idle(in, &at, t->anchor, t->anchor + t->count + 700, WRAPPED_HZ, &err);
+        t->anchor = inputs_idle(in, &at, t->anchor, t->anchor + t->count + 700, &err);
     if (step % 7 == 0)
         inputs_random(in, &random, sizeof(random));
     uint64_t next = inputs_next_stop(in, t->count);

@@ -128,7 +128,7 @@ uint64_t inputs_next_stop(struct inputs *in, uint64_t count) {
     return next_slice;
 }
 
-uint64_t inputs_anchor(struct inputs *in, const struct landmark *at, uint64_t anchor, uint64_t hz) {
+uint64_t inputs_anchor(struct inputs *in, const struct landmark *at, uint64_t anchor) {
     note("anchor ");
     anchor += moves;
     moves = 0;
@@ -149,7 +149,7 @@ unsigned inputs_choose_cpu(struct inputs *in, const struct landmark *at, unsigne
 }
 
 uint64_t inputs_idle(struct inputs *in, const struct landmark *at, uint64_t anchor,
-                     uint64_t deadline, uint64_t hz, int *err) {
+                     uint64_t deadline, int *err) {
     note("idle ");
     if (deadline == UINT64_MAX) {
         *err = -EINTR;

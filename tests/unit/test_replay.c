@@ -78,7 +78,7 @@ static struct landmark landmark(const struct toy *t) {
 
 static void one_stop(struct toy *t) {
     struct landmark at = landmark(t);
-    t->anchor = inputs_anchor(t->in, &at, t->anchor, HZ);
+    t->anchor = inputs_anchor(t->in, &at, t->anchor);
     if (t->anchor + t->count >= t->timer) {
         t->state = mix(t->state, t->timer);
         t->timer = t->anchor + t->count + 700;
@@ -93,7 +93,7 @@ static void run(struct toy *t, unsigned stops) {
         if (++t->steps % 11 == 0) {
             int err;
             struct landmark at = landmark(t);
-            t->anchor = inputs_idle(t->in, &at, t->anchor, t->timer, HZ, &err);
+            t->anchor = inputs_idle(t->in, &at, t->anchor, t->timer, &err);
         } else {
             t->count = timer > t->count && timer < until ? timer : until;
         }

@@ -47,7 +47,7 @@ int exit_clock_run(struct cpu *c) {
 }
 
 void exit_clock_follow(struct machine *m, const struct landmark *at) {
-    uint64_t anchor = inputs_anchor(m->inputs, at, m->anchor, m->hz);
+    uint64_t anchor = inputs_anchor(m->inputs, at, m->anchor);
     if (anchor == m->anchor)
         return;
     m->anchor = anchor;

@@ -62,7 +62,7 @@ static void stop(struct machine *m) {
     struct landmark at = landmark(m);
     bool slice_end = m->count >= m->next_stop;
     if (slice_end && m->exact)
-        m->anchor = inputs_anchor(m->inputs, &at, m->anchor, m->hz);
+        m->anchor = inputs_anchor(m->inputs, &at, m->anchor);
     vtime_fire(m);
     if (!slice_end)
         return;
@@ -105,7 +105,7 @@ static void idle(struct machine *m) {
     struct landmark at = landmark(m);
     int error = 0;
     output_flush_all();
-    uint64_t anchor = inputs_idle(m->inputs, &at, m->anchor, vtime_next_deadline(m), m->hz, &error);
+    uint64_t anchor = inputs_idle(m->inputs, &at, m->anchor, vtime_next_deadline(m), &error);
     if (m->exact || m->by_exits)
         m->anchor = anchor;
     else
