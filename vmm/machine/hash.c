@@ -19,16 +19,13 @@ void walk_group(struct walk *w, const char *owner, unsigned instance, const char
     w->groups++;
 }
 
-void walk_field(struct walk *w, const char *name, const void *data, size_t size) {
-    if (!w->name) {
-        known_field(w->known, w->groups - 1, w->fields, data, size);
-    } else if ((int)w->fields == w->wanted_field) {
-        if (w->kind)
-            snprintf(w->name, w->name_size, "register %s of vCPU %u", name, w->instance);
-        else
-            snprintf(w->name, w->name_size, "device %s%u, field %s", w->owner, w->instance, name);
-    }
-    w->fields++;
+void walk_name_field(struct walk *w, const char *name) {
+    if ((int)w->fields != w->wanted_field)
+        return;
+    if (w->kind)
+        snprintf(w->name, w->name_size, "register %s of vCPU %u", name, w->instance);
+    else
+        snprintf(w->name, w->name_size, "device %s%u, field %s", w->owner, w->instance, name);
 }
 
 // ---- registers -----------------------------------------------------------------------------------------

@@ -17,6 +17,13 @@ struct walk {
 
 // The fields that follow belong together: registers of a `kind` of a vCPU, or a device's (kind NULL).
 void walk_group(struct walk *w, const char *owner, unsigned instance, const char *kind);
-void walk_field(struct walk *w, const char *name, const void *data, size_t size);
+void walk_name_field(struct walk *w, const char *name);
+static inline void walk_field(struct walk *w, const char *name, const void *data, size_t size) {
+    if (__builtin_expect(!w->name, 1))
+        known_field(w->known, w->groups - 1, w->fields, data, size);
+    else
+        walk_name_field(w, name);
+    w->fields++;
+}
 // hash_registers.c: all registers of a vCPU.
 void walk_cpu(struct walk *w, struct cpu *c);

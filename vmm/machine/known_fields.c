@@ -9,8 +9,8 @@ struct field {
     uint32_t group, hash;
     size_t size; // 0: not there, or nothing is known of it
     union {
-        uint64_t word[2]; // of SHORT bytes at most, filled up with zeroes
-        uint8_t *copy;    // of more
+        uint8_t bytes[SHORT];
+        uint8_t *copy; // of more
     };
 };
 
@@ -38,51 +38,47 @@ void known_fields_free(struct known_fields *k) {
     free(k);
 }
 
-// At most SHORT bytes as numbers. (The usual sizes without a call.)
-static inline void load(uint64_t word[2], const void *data, size_t size) {
-    word[0] = word[1] = 0;
-    switch (size) {
-    case 1: memcpy(word, data, 1); break;
-    case 2: memcpy(word, data, 2); break;
-    case 4: memcpy(word, data, 4); break;
-    case 8: memcpy(word, data, 8); break;
-    case 16: memcpy(word, data, 16); break;
-    default: memcpy(word, data, size);
-    }
-}
-
-static void learn(struct known_fields *k, struct field *f, uint32_t group, const void *data,
-                  size_t size) {
-    uint32_t number = (uint32_t)(f - k->field);
+static __attribute__((noinline)) void learn(struct known_fields *k, uint32_t group, uint32_t number,
+                                            const void *data, size_t size) {
+    struct field *f = &k->field[number];
     state_sum_take(&k->sum, f->group, number, f->hash);
     forget_bytes(f);
     f->group = group;
     f->hash = state_hash(data, size);
     state_sum_add(&k->sum, group, number, f->hash);
-    if (size <= SHORT) {
-        load(f->word, data, size);
-        f->size = size;
-    } else if ((f->copy = malloc(size))) { // without memory it is hashed each time
-        memcpy(f->copy, data, size);
-        f->size = size;
-    }
+    if (size > SHORT && !(f->copy = malloc(size)))
+        return; // without memory it is hashed each time
+    memcpy(size > SHORT ? f->copy : f->bytes, data, size);
+    f->size = size;
+    if (number >= k->count)
+        k->count = number + 1;
 }
 
+static __attribute__((noinline)) void compare(struct known_fields *k, uint32_t group,
+                                              uint32_t number, const void *data, size_t size) {
+    const struct field *f = &k->field[number];
+    if (memcmp(size > SHORT ? f->copy : f->bytes, data, size))
+        learn(k, group, number, data, size);
+}
+
+// Called for each field at each event of a recording: the usual sizes are compared without a call.
 void known_field(struct known_fields *k, uint32_t group, uint32_t field, const void *data,
                  size_t size) {
-    struct field *f = &k->field[field % FIELDS_MAX];
-    uint64_t word[2];
-    bool same = f->size == size && f->group == group && field < k->count;
-    if (same && size <= SHORT) {
-        load(word, data, size);
-        same = f->word[0] == word[0] && f->word[1] == word[1];
-    } else if (same) {
-        same = !memcmp(f->copy, data, size);
+    uint32_t number = field % FIELDS_MAX;
+    const struct field *f = &k->field[number];
+    bool equal = false;
+    if (f->size == size && f->group == group) {
+        switch (size) {
+        case 1: equal = !memcmp(f->bytes, data, 1); break;
+        case 2: equal = !memcmp(f->bytes, data, 2); break;
+        case 4: equal = !memcmp(f->bytes, data, 4); break;
+        case 8: equal = !memcmp(f->bytes, data, 8); break;
+        case 16: equal = !memcmp(f->bytes, data, 16); break;
+        default: compare(k, group, number, data, size); return;
+        }
     }
-    if (!same)
-        learn(k, f, group, data, size);
-    if (field >= k->count)
-        k->count = field + 1;
+    if (!equal)
+        learn(k, group, number, data, size);
 }
 
 struct state_sum known_fields_sum(struct known_fields *k, uint32_t fields) {
