@@ -4,8 +4,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "asleep.h"
 #include "check.h"
 
 static char path[] = "/tmp/t_fslockXXXXXX";
@@ -85,6 +87,7 @@ static void on_alarm(int sig) {
 }
 
 static void test_waiting(int fd) {
+    struct itimerval often = {{0, 50000}, {0, 50000}}, off = {{0, 0}, {0, 0}};
     int ready[2], status;
     char c;
     pipe(ready);
@@ -96,9 +99,10 @@ static void test_waiting(int fd) {
         sigaction(SIGALRM, &sa, NULL);
         lock(mine, F_SETLK, F_WRLCK, 1, 1);
         write(ready[1], "r", 1);
-        alarm(1);
+        setitimer(ITIMER_REAL, &often, NULL); // the first may come before it waits
         if (lock(mine, F_SETLKW, F_WRLCK, 0, 1) != -1 || errno != EINTR)
             _exit(1);
+        setitimer(ITIMER_REAL, &off, NULL);
         write(ready[1], "r", 1);
         if (lock(mine, F_SETLKW, F_WRLCK, 0, 1)) // now until it is free
             _exit(2);
@@ -106,14 +110,9 @@ static void test_waiting(int fd) {
     }
     read(ready[0], &c, 1);
     read(ready[0], &c, 1);
-    // The child holds byte 1 and soon waits for byte 0: waiting for byte 1 would be for ever.
-    int deadlock = 0;
-    for (int i = 0; i < 100 && !deadlock; i++) {
-        usleep(10000);
-        deadlock = lock(fd, F_SETLK, F_WRLCK, 1, 1) == -1 &&
-                   lock(fd, F_SETLKW, F_WRLCK, 1, 1) == -1 && errno == EDEADLK;
-    }
-    check(deadlock, "deadlock is found", "not");
+    wait_asleep(pid, 1);
+    // The child holds byte 1 and waits for byte 0: waiting for byte 1 would be for ever.
+    CHECK_ERROR("deadlock is found", lock(fd, F_SETLKW, F_WRLCK, 1, 1), EDEADLK);
     lock(fd, F_SETLK, F_UNLCK, 0, 1);
     waitpid(pid, &status, 0);
     CHECK_EQUAL("interrupted, then granted", WEXITSTATUS(status), 0);

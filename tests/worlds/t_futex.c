@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "asleep.h"
 #include "check.h"
 
 static long futex(uint32_t *a, int op, uint32_t v, const void *t, uint32_t *b, uint32_t v3) {
@@ -27,12 +28,12 @@ static void *waiter(void *arg) {
     return NULL;
 }
 
-// Starts n waiters (bit i of the mask for the i-th) and gives them time to sleep.
+// Starts n waiters (bit i of the mask for the i-th); they sleep when it returns.
 static void start(pthread_t *t, int n) {
     woken = 0;
     for (long i = 0; i < n; i++)
         pthread_create(&t[i], NULL, waiter, (void *)(1L << i));
-    usleep(50000);
+    wait_asleep(getpid(), n);
 }
 static void join(pthread_t *t, int n) {
     for (int i = 0; i < n; i++)
@@ -106,7 +107,7 @@ static void test_shared(void) {
         futex(m, FUTEX_WAIT, 0, NULL, NULL, 0);
         _exit(m[1] != 77);
     }
-    usleep(50000);
+    wait_asleep(pid, 1);
     m[1] = 77;
     m[0] = 1;
     CHECK_EQUAL("wake in another process", futex(m, FUTEX_WAKE, 9, NULL, NULL, 0), 1);
@@ -114,12 +115,17 @@ static void test_shared(void) {
     CHECK_EQUAL("its exit", status, 0);
 }
 
-static void on_signal(int sig) {}
+static volatile sig_atomic_t interrupted;
+static void on_signal(int sig) {
+    interrupted = 1;
+}
 
 static void *signal_later(void *arg) {
-    usleep(30000);
+    wait_asleep(getpid(), 1);
     pthread_kill(*(pthread_t *)arg, SIGUSR1);
-    usleep(60000);
+    while (!interrupted)
+        usleep(1000);
+    wait_asleep(getpid(), 1); // again, or in pthread_join()
     word = 1;
     futex(&word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
     return NULL;
@@ -127,13 +133,14 @@ static void *signal_later(void *arg) {
 
 static void test_signal(void) {
     pthread_t me = pthread_self(), t;
-    struct timespec timeout = {5, 0};
+    struct timespec timeout = {600, 0};
     struct sigaction a = {.sa_handler = on_signal};
     sigaction(SIGUSR1, &a, NULL);
     pthread_create(&t, NULL, signal_later, &me);
     CHECK_ERROR("interrupted", futex(&word, FUTEX_WAIT_PRIVATE, 0, &timeout, NULL, 0), EINTR);
     pthread_join(t, NULL);
     word = 0;
+    interrupted = 0;
     a.sa_flags = SA_RESTART;
     sigaction(SIGUSR1, &a, NULL);
     pthread_create(&t, NULL, signal_later, &me);

@@ -94,7 +94,8 @@ static void test_ppoll(void) {
     CHECK_EQUAL("ppoll: ready", ppoll(&f, 1, NULL, &all), 1);
     limit = (struct timespec){100, 0};
     CHECK_EQUAL("raw ppoll", syscall(SYS_ppoll, &f, 1, &limit, NULL, 8), 1);
-    check(limit.tv_sec == 99, "rest of the time", "%ld s", (long)limit.tv_sec);
+    check(limit.tv_sec >= 90 && limit.tv_sec < 100, "rest of the time", "%ld s",
+          (long)limit.tv_sec);
     limit = (struct timespec){0, 1000000000};
     CHECK_ERROR("bad time", syscall(SYS_ppoll, &f, 1, &limit, NULL, 8), EINVAL);
     CHECK_ERROR("bad mask size", syscall(SYS_ppoll, &f, 1, NULL, &all, 4), EINVAL);

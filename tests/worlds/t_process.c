@@ -48,12 +48,17 @@ static void test_fork_wait(void) {
     CHECK_EQUAL("memory is a copy", shared, 1);
     CHECK_ERROR("no child left", waitpid(-1, &status, 0), ECHILD);
     CHECK_ERROR("bad options", waitpid(-1, &status, 0x100), EINVAL);
+    int go[2];
+    char c;
+    if (pipe(go) != 0)
+        abort();
     pid = fork();
-    if (!pid) {
-        usleep(30000);
-        _exit(0);
-    }
+    if (!pid)
+        _exit(read(go[0], &c, 1) != 1);
     CHECK_EQUAL("WNOHANG", waitpid(pid, &status, WNOHANG), 0);
+    CHECK_EQUAL("the child goes on", write(go[1], "x", 1), 1);
+    close(go[0]);
+    close(go[1]);
     siginfo_t info;
     CHECK_EQUAL("waitid WNOWAIT", waitid(P_PID, pid, &info, WEXITED | WNOWAIT), 0);
     check(info.si_pid == pid && info.si_code == CLD_EXITED && info.si_status == 0, "waitid's info",
@@ -197,7 +202,7 @@ static void test_orphans(void) {
     waitpid(pid, &status, 0);
     check(read(p[0], &orphan, sizeof(orphan)) == sizeof(orphan), "its number", "none");
     int gone = 0;
-    for (int i = 0; i < 200 && !gone; i++) {
+    for (int i = 0; i < 3000 && !gone; i++) {
         gone = kill(orphan, 0) == -1;
         usleep(10000);
     }

@@ -23,7 +23,6 @@ static void on_info(int sig, siginfo_t *i, void *context) {
     value = i->si_value.sival_int;
     code = i->si_code;
 }
-// Uses the processor for that long.
 // Uses so much processor time, nearly all of it in user mode.
 static void burn(long long ns) {
     long long end = now(CLOCK_PROCESS_CPUTIME_ID) + ns;
@@ -46,14 +45,19 @@ static void test_clocks(void) {
     CHECK_ERROR("no such clock", syscall(SYS_clock_gettime, 55, &t), EINVAL);
     CHECK_ERROR("bad pointer", syscall(SYS_clock_gettime, CLOCK_MONOTONIC, bad_memory), EFAULT);
     struct timeval tv;
+    time_t first = now(CLOCK_REALTIME) / 1000000000;
     gettimeofday(&tv, NULL);
-    long long difference = now(CLOCK_REALTIME) / 1000000000 - tv.tv_sec;
-    check(difference >= 0 && difference <= 1, "gettimeofday agrees", "%lld s", difference);
-    check(time(NULL) - tv.tv_sec <= 1, "time agrees", "not");
-    long long before = now(CLOCK_PROCESS_CPUTIME_ID);
-    usleep(50000);
-    check(now(CLOCK_PROCESS_CPUTIME_ID) - before < 30000000, "sleeping costs no time", "%lld",
-          now(CLOCK_PROCESS_CPUTIME_ID) - before);
+    time_t seconds = time(NULL), last = now(CLOCK_REALTIME) / 1000000000;
+    check(first <= tv.tv_sec && tv.tv_sec <= last, "gettimeofday agrees", "%ld", (long)tv.tv_sec);
+    check(first - 1 <= seconds && seconds <= last, "time agrees", "%ld", (long)seconds);
+    long long least = 1000000000;
+    for (int i = 0; i < 20 && least >= 30000000; i++) { // an emulator's pauses count as used time
+        long long before = now(CLOCK_PROCESS_CPUTIME_ID);
+        usleep(50000);
+        long long used = now(CLOCK_PROCESS_CPUTIME_ID) - before;
+        least = used < least ? used : least;
+    }
+    check(least < 30000000, "sleeping costs no time", "%lld ns", least);
     struct tms tms;
     burn(30000000);
     check(times(&tms) > 0 && tms.tms_utime + tms.tms_stime >= 1, "times", "%ld",
@@ -65,7 +69,7 @@ static void test_sleep(void) {
     long long start = now(CLOCK_MONOTONIC);
     CHECK_EQUAL("nanosleep", nanosleep(&t, NULL), 0);
     long long took = now(CLOCK_MONOTONIC) - start;
-    check(took >= 20000000 && took < 500000000, "its length", "%lld ns", took);
+    check(took >= 20000000 && took < 5000000000, "its length", "%lld ns", took);
     CHECK_ERROR("bad time", nanosleep(&bad, NULL), EINVAL);
     clock_gettime(CLOCK_MONOTONIC, &t);
     t.tv_nsec += 20000000;
@@ -89,7 +93,7 @@ static void test_itimers(void) {
     CHECK_EQUAL("old interval", old.it_interval.tv_usec, 10000);
     alarm(100);
     long left = alarm(0);
-    check(left == 100 || left == 99, "alarm", "%ld", left);
+    check(left >= 90 && left <= 100, "alarm", "%ld", left);
     signal(SIGVTALRM, on_tick);
     ticks = 0;
     setitimer(ITIMER_VIRTUAL, &t, NULL);
