@@ -13,6 +13,7 @@ from pathlib import Path
 from datadisk import DataDisk
 from emu import EmuError
 from emu.bridge import Bridge
+from emu.patience import patience
 from emu.terminal import write_out
 from emu.typing import Script
 from guest import Guest, add_arguments as add_guest_arguments
@@ -140,7 +141,7 @@ def transcript(port, symbols, commands, limit=300, show=None):
     process = subprocess.Popen(["stdbuf", "-oL", *gdb_command(port, symbols, commands, batch=True, echo=True)], stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     lines = []
-    timer = threading.Timer(limit, process.kill)
+    timer = threading.Timer(limit * patience(), process.kill)
     timer.start()
     try:
         for line in process.stdout:

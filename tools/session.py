@@ -13,6 +13,7 @@ from pathlib import Path
 
 from datadisk import MOUNT
 from emu import EmuError, Machine, start
+from emu.patience import end_of
 from emu.terminal import ESCAPE, have_terminal, pump_keys, raw_terminal, write_out
 from emu.typing import type_stream
 
@@ -104,7 +105,7 @@ class Session:
 
     def wait_end(self, limit):
         """Until the script has ended and the machine has switched itself off; returns its status."""
-        deadline = time.monotonic() + limit
+        deadline = end_of(limit)
         panicked = None
         while self.running.alive():
             if panicked is None and PANIC.search(self.running.com1.text(last=20000)):

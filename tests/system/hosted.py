@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 
+from emu.patience import patience
 from harness import BUILD, TOP, Failure, Test
 
 FUZZ_SECONDS = {"quick": 4, "all": 60, "soak": 1800}
@@ -13,7 +14,7 @@ def run(command, limit=LIMIT, **more):
     """The command must succeed within the limit."""
     try:
         done = subprocess.run(command, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              stdin=subprocess.DEVNULL, timeout=limit, check=False, **more)
+                              stdin=subprocess.DEVNULL, timeout=limit * patience(), check=False, **more)
     except FileNotFoundError:
         raise Failure(f"{command[0]} was not built") from None
     except subprocess.TimeoutExpired:

@@ -2,6 +2,7 @@
 import re
 import subprocess
 
+from emu.patience import patience
 from harness import TOP, Boot, Failure, iso_for, machine_test
 
 AREA = "Boot to a shell"
@@ -84,7 +85,7 @@ def unattended(lab):
                                      ("", ["--power-off"], 0)):
         iso = iso_for(Boot(cmdline=cmdline))
         text = b"echo typed-$((40 + 2))\n" + (b"exit 23\n" if wanted else b"")
-        done = subprocess.run([TOP / "tools/boot", "--emu", "qemu", "--limit", "90", *options, iso],
+        done = subprocess.run([TOP / "tools/boot", "--emu", "qemu", "--limit", str(90 * patience()), *options, iso],
                               input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if done.returncode != wanted or b"typed-42" not in done.stdout:
             raise Failure(f"make boot ended with {done.returncode}, expected {wanted}:\n"

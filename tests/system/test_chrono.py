@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from emu.bridge import Bridge
+from emu.patience import patience
 from harness import BUILD, TOP, Boot, Failure, machine_test
 from test_guest import LINUX, own_guests
 
@@ -20,7 +21,7 @@ def chrono(lab, *words, status=0, limit=LIMIT, build=BUILD):
     """Runs chrono in the test's folder; returns (standard output, messages)."""
     command = [sys.executable, str(TOP / "tools/chrono"), *(str(word) for word in words)]
     done = subprocess.run(command, cwd=lab.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          env=os.environ | {"CHRONO_BUILD": str(build)}, timeout=limit, check=False)
+                          env=os.environ | {"CHRONO_BUILD": str(build)}, timeout=limit * patience(), check=False)
     out, messages = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
     if done.returncode != status:
         raise Failure(f"{' '.join(command[1:])}: status {done.returncode}, expected {status}\n{messages}{out[-2000:]}")

@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 
+from emu.patience import patience
 from harness import BUILD, TOP, Failure, machine_test
 
 AREA = "Debugger"
@@ -50,7 +51,7 @@ def run(command, more, folder):
     words[0] = str(TOP / "tools/chrono")
     try:
         done = subprocess.run(words + more, cwd=folder, env=dict(os.environ, CHRONO_BUILD=str(BUILD)), stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT, check=False)
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT * patience(), check=False)
     except subprocess.TimeoutExpired as error:
         raise Failure(f"{command!r} did not end within {LIMIT} s:\n{(error.output or b'').decode()}") from None
     return done.stdout.decode(errors="replace")

@@ -18,7 +18,7 @@ def system_calls(m, count, seed):
     """Random system calls; afterwards everything else still works and no program is left over."""
     m.check(f"/test/t_sysfuzz {count} {seed}", re.compile(r"^end ok \d+ calls$", re.MULTILINE), 1800)
     m.check("/test/t_process", END_OK)
-    m.check("i=0; while ps | grep -q '[t]_sysfuzz' && [ $i -lt 50 ]; do sleep 0.1; i=$((i + 1)); done; "
+    m.check("i=0; while ps | grep -q '[t]_sysfuzz' && [ $i -lt 300 ]; do sleep 0.1; i=$((i + 1)); done; "
             "ps | grep -c '[t]_sysfuzz' || true", "0")
 
 

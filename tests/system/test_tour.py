@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 
+from emu.patience import patience
 from harness import BUILD, TOP, Boot, Failure, shell_test
 
 AREA = "60 commands as under Linux"
@@ -36,7 +37,7 @@ def under_linux(wanted):
                 enter + ["chroot", root, "/bin/sh", "-c", line_of(command)],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 env={"PATH": "/bin:/sbin:/usr/bin:/usr/sbin", "HOME": "/root", "TERM": "linux"},
-                timeout=LIMIT, check=False)
+                timeout=LIMIT * patience(), check=False)
             results.append((done.stdout.decode(errors="replace").strip("\n"), done.returncode))
         return results[1:]
     finally:

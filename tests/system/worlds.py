@@ -11,6 +11,7 @@ in make test-all. Tags in the first lines of the source, all optional:
 import re
 import subprocess
 
+from emu.patience import patience
 from harness import BUILD, TOP, Boot, Failure, Test
 
 AREA = "Linux programs"
@@ -42,7 +43,7 @@ def world(path, tags):
         if not program.exists():
             raise Failure(f"{program} was not built")
         if tags.get("linux") != "no":
-            done = subprocess.run(f"exec {program} {arguments}", shell=True, timeout=limit,
+            done = subprocess.run(f"exec {program} {arguments}", shell=True, timeout=limit * patience(),
                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                   stderr=subprocess.STDOUT, check=False)
             if done.returncode != 0:

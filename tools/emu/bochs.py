@@ -10,10 +10,12 @@ from pathlib import Path
 
 from .errors import EmuError
 from .machine import Running
+from .patience import end_of
 from .rfb import Rfb
 
 CPU_MODEL = "tigerlake"          # VT-x with EPT, unrestricted guest, preemption timer
 TEXT_BASE, TEXT_SIZE = 0xB8000, 4000
+ANSWER_SECONDS = 60              # for the debugger's prompt
 BIOS = ["/usr/share/bochs/BIOS-bochs-latest"]
 VGA_BIOS = ["/usr/share/bochs/VGABIOS-lgpl-latest", "/usr/share/vgabios/vgabios.bin"]
 
@@ -93,34 +95,35 @@ class Bochs(Running):
         with self._prompt:
             self._prompt.notify_all()
 
-    def _wait_prompt(self, limit=20):
-        deadline = time.monotonic() + limit
+    def _wait_output(self, pattern, deadline, again=None):
+        """Waits until the debugger's output matches, and takes it; `again` is called every second."""
         with self._prompt:
-            while not re.search(r"<bochs:\d+> *$", self._output):
+            while not re.search(pattern, self._output):
                 if not self.alive():
                     raise EmuError("bochs: ended while its debugger was asked", self)
                 if time.monotonic() > deadline:
-                    raise EmuError("bochs: its debugger does not answer", self)
-                self._prompt.wait(0.2)
+                    raise EmuError(f"bochs: its debugger does not answer; it said {self._output[-300:]!r}", self)
+                if not self._prompt.wait(1) and again:
+                    again()
             text, self._output = self._output, ""
         return text
 
+    def _wait_prompt(self, limit=ANSWER_SECONDS, again=None):
+        return self._wait_output(r"<bochs:\d+> *$", end_of(limit), again)
+
     def _interrupt(self):
-        """Makes the debugger prompt. A signal that meets a "c" on its way is lost: sent again."""
-        for _ in range(20):
+        """Makes the debugger prompt. A signal that meets a "c" on its way is lost, one at the prompt does nothing:
+        so it is sent again until there is one."""
+        def signal_it():
             os.kill(self.process.pid, signal.SIGINT)   # before "Next at t=0" it would end Bochs
-            try:
-                return self._wait_prompt(1)
-            except EmuError:
-                if not self.alive():
-                    raise
-        raise EmuError("bochs: its debugger does not answer", self)
+        signal_it()
+        self._wait_prompt(again=signal_it)
 
     def debugger(self, *commands):
         """Stops the machine, gives commands to Bochs's debugger, goes on; returns the answers."""
-        with self._prompt:
-            self._prompt.wait_for(lambda: "Next at t=0" in self._output or self._ready, 20)
-            self._ready, self._output = True, ""
+        if not self._ready:
+            self._wait_output("Next at t=0", end_of(ANSWER_SECONDS))
+            self._ready = True
         self._interrupt()
         answers = []
         for command in commands:
@@ -149,7 +152,7 @@ class Bochs(Running):
             self._wait_prompt(limit)
         self._keep, found, tail = 1 << 30, [], ""
         self._type(f"s {steps}")
-        deadline = time.monotonic() + limit
+        deadline = end_of(limit)
         while not re.search(r"<bochs:\d+> *$", tail) and time.monotonic() < deadline:
             time.sleep(0.01)
             with self._prompt:

@@ -4,6 +4,8 @@ import socket
 import threading
 import time
 
+from .patience import end_of
+
 
 class Bridge:
     """Bytes between a Console and whoever connects to 127.0.0.1:port (0: any free one).
@@ -72,10 +74,10 @@ class Bridge:
             self.console.send(self.farewell)
         except Exception:                              # the machine went away
             return
-        deadline = time.monotonic() + self.ANSWER_SECONDS
+        deadline = end_of(self.ANSWER_SECONDS)
         with self._changed:
             while self.answer not in self._kept and time.monotonic() < deadline:
-                self._changed.wait(deadline - time.monotonic())
+                self._changed.wait(max(0, deadline - time.monotonic()))
             self._kept.clear()
 
     def close(self):

@@ -5,6 +5,7 @@ import threading
 import time
 
 from .errors import EmuError, MachineEnded, Timeout
+from .patience import end_of
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[()][A-Z0-9]|\x1b[=>78cDEHM]|\r")
 
@@ -31,7 +32,9 @@ class Console:
         try:
             peer, _ = self._listener.accept()
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._peer = peer
+            with self.changed:
+                self._peer = peer
+                self.changed.notify_all()
             while chunk := peer.recv(65536):
                 if self._log:
                     self._log.write(chunk)
@@ -66,9 +69,10 @@ class Console:
     def send(self, text):
         """Types text (str or bytes) on the line."""
         data = text.encode() if isinstance(text, str) else text
-        deadline = time.monotonic() + 10
-        while self._peer is None and time.monotonic() < deadline and not self.closed:
-            time.sleep(0.02)
+        deadline = end_of(30)
+        with self.changed:
+            while not (self._peer or self.closed or self._never_connected()) and time.monotonic() < deadline:
+                self.changed.wait(0.2)
         if self._peer is None:
             raise MachineEnded(f"{self.name}: the emulator did not connect", self.machine)
         try:
@@ -85,7 +89,7 @@ class Console:
         time, only a backstop. The match object has an extra attribute: before (the text up to it).
         """
         regex = re.compile(pattern, re.MULTILINE) if isinstance(pattern, str) else pattern
-        deadline = time.monotonic() + limit * patience()
+        deadline = end_of(limit)
         with self.changed:
             while True:
                 text = self.pending()
@@ -133,7 +137,7 @@ class Console:
         return clean(bytes(self.data[-last:] if last else self.data))
 
     def wait_closed(self, limit):
-        deadline = time.monotonic() + limit
+        deadline = end_of(limit)
         with self.changed:
             while not self.closed and time.monotonic() < deadline:
                 self.changed.wait(min(1.0, max(0.01, deadline - time.monotonic())))
@@ -156,9 +160,3 @@ class Found:
 
 def clean(data):
     return ESCAPES.sub("", data.decode("utf-8", "replace"))
-
-
-def patience():
-    """Factor for all backstops: EMU_PATIENCE=3 on a slow or busy workstation."""
-    import os
-    return float(os.environ.get("EMU_PATIENCE", "1"))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .console import Console
 from .errors import EmuError
+from .patience import end_of, patience
 
 PR_SET_PDEATHSIG = 1
 _running = set()
@@ -69,7 +70,7 @@ class Running:
     def wait(self, limit):
         """Waits for the machine to switch itself off; returns the emulator's exit code."""
         try:
-            code = self.process.wait(limit)
+            code = self.process.wait(limit * patience())
         except subprocess.TimeoutExpired:
             raise EmuError(f"{self.kind}: the machine is still running after {limit} s", self) from None
         self.com1.wait_closed(2)
@@ -146,7 +147,7 @@ class Running:
     def wait_screen(self, pattern, limit=30):
         """Waits until the VGA text matches; returns the screen."""
         import re
-        deadline = time.monotonic() + limit
+        deadline = end_of(limit)
         while True:
             screen = self.screen()
             if re.search(pattern, screen.text(), re.MULTILINE):

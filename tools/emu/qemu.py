@@ -8,6 +8,7 @@ import threading
 from .errors import EmuError
 from .keys import qemu_name
 from .machine import Running
+from .patience import patience
 
 TEXT_BASE, TEXT_SIZE = 0xB8000, 4000
 
@@ -19,7 +20,7 @@ class Qemu(Running):
         if not program:
             raise EmuError("qemu: not installed; tools/deps emu installs it")
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.settimeout(15)
+        self._listener.settimeout(30 * patience())
         self._qmp = None
         self._lock = threading.Lock()
         try:

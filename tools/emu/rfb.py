@@ -5,13 +5,14 @@ import threading
 import time
 
 from .keys import KEYSYMS, keysym_of
+from .patience import patience
 
 KEY_EVENT = 4
 
 
 class Rfb:
     def __init__(self, port):
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=30 * patience())
         self._read(12)
         self._socket.sendall(b"RFB 003.003\n")
         if struct.unpack(">I", self._read(4))[0] != 1:

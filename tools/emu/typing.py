@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from .errors import EmuError, MachineEnded
+from .patience import end_of, patience
 
 READY = r"[#$] $"                                       # a shell's prompt
 ECHO_LIMIT, READY_LIMIT, QUIET = 5, 120, 8              # seconds
@@ -12,13 +13,13 @@ ECHO_LIMIT, READY_LIMIT, QUIET = 5, 120, 8              # seconds
 def wait_ready(running):
     """Until a prompt is seen, or the console has been quiet for a while after its first words."""
     console, seen, since = running.com1, 0, time.monotonic()
-    started = since
-    while running.alive() and time.monotonic() < started + READY_LIMIT:
+    deadline = end_of(READY_LIMIT)
+    while running.alive() and time.monotonic() < deadline:
         if re.search(READY, console.text(last=200)):
             return
         if len(console.data) != seen:
             seen, since = len(console.data), time.monotonic()
-        if b"\n" in console.data and time.monotonic() > since + QUIET:
+        if b"\n" in console.data and time.monotonic() > since + QUIET * patience():
             return
         time.sleep(0.05)
 
@@ -29,7 +30,7 @@ def type_stream(running, stream, end=b"\x04"):
     for line in stream:
         before = len(running.com1.data)
         running.com1.send(line)
-        deadline = time.monotonic() + ECHO_LIMIT
+        deadline = end_of(ECHO_LIMIT)
         while len(running.com1.data) < before + len(line) and time.monotonic() < deadline:
             with running.com1.changed:
                 running.com1.changed.wait(0.1)

@@ -3,6 +3,7 @@ import re
 import time
 
 from emu import EmuError
+from emu.patience import end_of
 from emu.shell import Shell
 from session import PANIC, Session
 
@@ -67,7 +68,7 @@ class MachineShell:
         n = self.shell.serial
         console.send(f"echo '<'\"<{n}\"; {command}; echo '>'\">{n} $?\"\n")
         console.expect(rf"^<<{n}\n", limit)
-        deadline, lines = time.monotonic() + limit, []
+        deadline, lines = end_of(limit), []
         while True:
             found = console.expect(r"^[^\n]*\n", max(1, deadline - time.monotonic()))
             line = found[0].rstrip("\n")
