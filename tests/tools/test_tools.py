@@ -33,6 +33,28 @@ class Ksyms(unittest.TestCase):
         self.assertIn(".quad 0\n", run("tools/ksyms", "--empty"))
 
 
+class Kallsyms(unittest.TestCase):
+    LINES = ("ffffffff81000000 T _text\nffffffff81000010 t twice\nffffffff81000020 t twice\n0000000000020c80 A current_task\n"
+             "ffffffff82000000 D linux_banner\nffffffff83000000 T start_kernel\nffffffffc0000000 t in_a_module\t[ext4]\n")
+
+    def test_symbols(self):
+        with tempfile.TemporaryDirectory() as folder:
+            out = f"{folder}/kernel.elf"
+            run("tools/gdb/kallsyms", "-", out, text=self.LINES)
+            found = sorted(" ".join(line.split()) for line in run("nm", out).splitlines())
+            shown = run("gdb", "-q", "-nx", "-batch", "-ex", "info symbol 0xffffffff81000025", "-ex", "output &linux_banner", out)
+        # Data has no contents in the file: B.
+        self.assertEqual(found, sorted(" ".join(line.split()[:3]) for line in self.LINES.replace(" D ", " B ").splitlines()))
+        self.assertIn("twice + 5 in section .text", shown)
+        self.assertIn("0xffffffff82000000", shown)
+
+    def test_refusals(self):
+        for text, sentence in (("0000000000000000 T _text\n", "only root may read them"), ("what is this\n", "line 1 is not of /proc/kallsyms")):
+            done = subprocess.run([TOP / "tools/gdb/kallsyms", "-", "/dev/null"], input=text, capture_output=True, text=True, check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(sentence, done.stderr)
+
+
 class Initrd(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
