@@ -265,11 +265,24 @@ static void bad_configurations(void **state) {
         {"acpi = maybe", "vm.conf:1: acpi: must be yes or no: 'maybe'"},
         {"serial = tty", "vm.conf:1: serial: must be stdio, null, pty or file:PATH: 'tty'"},
         {"kernel =", "vm.conf:1: kernel: has no value: 'kernel'"},
+        {"# all is well\n\ndebug = port",
+         "vm.conf:3: debug: must be stdio, null, pty or file:PATH: 'port'"},
+        {"console = tty", "vm.conf:1: console: must be stdio, null, pty or file:PATH: 'tty'"},
+        {"clock = wall", "vm.conf:1: clock: must be auto, none or host: 'wall'"},
+        {"silence = 0", "vm.conf:1: silence: must be a number of seconds: '0'"},
+        {"seed = x", "vm.conf:1: seed: must be a number: 'x'"},
+        {"chaos = 1x", "vm.conf:1: chaos: must be a number: '1x'"},
+        {"sums = byte", "vm.conf:1: sums: must be page or region: 'byte'"},
+        {"sum-interval = -1", "vm.conf:1: sum-interval: must be a number of ticks: '-1'"},
+        {"until = event:", "vm.conf:1: until: must be a count or event:N: 'event:'"},
     };
     for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         assert_int_equal(parse(bad[i][0]), -EINVAL);
         assert_string_equal(error, bad[i][1]);
     }
+    assert_int_equal(config_parse(&config, "vm.conf", "cpus = 1\0", 9, error, sizeof(error)),
+                     -EINVAL);
+    assert_non_null(strstr(error, "zero byte"));
     assert_int_equal(parse("disk = a,if=floppy"), -EINVAL);
     assert_non_null(strstr(error, "if=floppy"));
     parse("memory = 4M");
