@@ -79,7 +79,13 @@ static void random_vcpu(struct input *in, struct guest *g) {
     v->rflags = (take(in, 3) & RFLAGS_KNOWN) | RFLAGS_FIXED;
     v->rip = CODE + (mode & 0x40 ? 0xff8 : 0);
     v->cr0 |= mode & 0x80 ? 1u << 18 : 0;
-    g->attention = take(in, 1) & 1;
+    uint8_t more = (uint8_t)take(in, 1);
+    g->attention = more & 1;
+    v->cr4 = more & 2 ? CR4_OSXSAVE : 0;
+    v->xcr0 = more >> 2 & 7;
+    g->vm.debugged = more & 0x20;
+    v->chrono->control = more & 0x40 ? CHRONO_WATCHES : 0;
+    g->watch = (struct guest_watch){address(in), take(in, 1), more >> 5};
 }
 
 static int serve(struct input *in, struct guest *g, int r) {
@@ -87,9 +93,12 @@ static int serve(struct input *in, struct guest *g, int r) {
     for (unsigned i = 0; r == 0 && v->complete && i < 200; i++) {
         if (v->run->exit_reason == KVM_EXIT_MMIO)
             require(v->run->mmio.len >= 1 && v->run->mmio.len <= 8);
-        else
-            require(v->run->exit_reason == KVM_EXIT_IO &&
-                    v->run->io.count * v->run->io.size <= 4096);
+        else if (v->run->exit_reason == KVM_EXIT_IO)
+            require(v->run->io.count * v->run->io.size <= 4096);
+        else // a watch; gone on with or not
+            require(v->run->exit_reason == KVM_EXIT_CHRONO_WATCH && v->chrono->control);
+        if (v->run->exit_reason == KVM_EXIT_CHRONO_WATCH && i % 2)
+            v->chrono->control = 0;
         for (unsigned k = 0; k < 64; k++) // user space writes what it likes
             ((uint8_t *)&v->run->mmio)[k] = (uint8_t)take(in, 1);
         int (*complete)(struct vcpu *) = v->complete;
