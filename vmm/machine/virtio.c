@@ -6,6 +6,7 @@
 #include <linux/virtio_ring.h>
 #include "vmm/machine/machine.h"
 
+#define COMPLAINTS       8
 #define VIRTIO_VENDOR    0x1af4
 #define VIRTIO_DEVICE    0x1040 // + type
 #define VIRTIO_SUBSYSTEM 0x1100
@@ -54,8 +55,10 @@ void virtio_interrupt(struct virtio *v, unsigned index) {
 void virtio_broken(struct virtio *v, const char *why) {
     if (v->status & VIRTIO_CONFIG_S_NEEDS_RESET)
         return;
-    machine_log(v->device.machine, "%s: stopped until its driver resets it: %s",
-                v->device.ops->name, why);
+    if (v->complaints++ < COMPLAINTS) // a hostile driver has no end of mistakes
+        machine_log(v->device.machine, "%s: stopped until its driver resets it: %s%s",
+                    v->device.ops->name, why,
+                    v->complaints == COMPLAINTS ? " (the last message about that)" : "");
     v->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
     if (v->status & VIRTIO_CONFIG_S_DRIVER_OK)
         raise(v, ISR_CONFIG, v->config_vector);

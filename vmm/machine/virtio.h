@@ -34,6 +34,7 @@ struct virtio {
     uint32_t feature_select, driver_feature_select;
     uint16_t queue_select, config_vector;
     uint8_t status, isr;
+    unsigned complaints; // messages about the driver so far; no state of the device
     struct virtqueue queue[VIRTIO_MAX_QUEUES];
 };
 
