@@ -187,6 +187,12 @@ static void operands(struct reader *r, const struct opcode *row, enum form form,
         out->dst = register_operand(reg, out->size, rex);
         out->src = memory;
         break;
+    case FORM_R_M_IMM:
+    case FORM_R_M_IMM8:
+        out->dst = register_operand(reg, out->size, rex);
+        out->src = memory;
+        out->third = immediate(r, form == FORM_R_M_IMM8 ? 1 : MIN(out->size, 4));
+        break;
     case FORM_M_IMM:
         out->dst = memory;
         out->src = immediate(r, MIN(out->size, 4));
@@ -208,12 +214,12 @@ static void operands(struct reader *r, const struct opcode *row, enum form form,
     case FORM_M_R_IMM8:
         out->dst = memory;
         out->src = register_operand(reg, out->size, rex);
-        out->count = immediate(r, 1);
+        out->third = immediate(r, 1);
         break;
     case FORM_M_R_CL:
         out->dst = memory;
         out->src = register_operand(reg, out->size, rex);
-        out->count = cl;
+        out->third = cl;
         break;
     case FORM_M_XMM:
         out->dst = memory;

@@ -72,8 +72,9 @@ struct instruction {
     // At least one of them is memory. Shifts: src is an immediate or CL. CMPS: dst is [rSI], src [rDI];
     // MOVS: dst is [rDI], src [rSI]. PUSH: src; POP: dst.
     struct operand dst, src;
-    struct operand count; // SHLD, SHRD: an immediate or CL
-    uint8_t segment;      // SEG_* of the memory operand (MOVS, CMPS, OUTS, LODS: of [rSI])
+    struct operand
+        third; // SHLD, SHRD: the count, an immediate or CL; IMUL: an immediate in place of dst's value
+    uint8_t segment; // SEG_* of the memory operand (MOVS, CMPS, OUTS, LODS: of [rSI])
     bool rep, repne, lock;
     bool aligned; // MOVXMM, CMPXCHG_PAIR: #GP when the operand is not aligned to its size
     bool vex;     // MOVXMM: by AVX, a load zeroes the rest of the YMM register

@@ -20,6 +20,8 @@ const struct opcode decode_one_byte[256] = {
     ALU(0x30, OP_XOR),
     ALU(0x38, OP_CMP),
     [0x63] = {OP_MOVSX, FORM_R_M, ONLY_64, 4},
+    [0x69] = {OP_IMUL, FORM_R_M_IMM, 0, 0},
+    [0x6b] = {OP_IMUL, FORM_R_M_IMM8, 0, 0},
     PAIR(0x6c, OP_INS, FORM_STRING, 0),
     PAIR(0x6e, OP_OUTS, FORM_STRING, 0),
     PAIR(0x80, GROUP_ALU, FORM_M_IMM, GROUP),

@@ -7,6 +7,8 @@ enum form {
     FORM_NONE,     // not in the table
     FORM_M_R,      // m, r
     FORM_R_M,      // r, m
+    FORM_R_M_IMM,  // r, m, immediate of the operand size
+    FORM_R_M_IMM8, // r, m, sign-extended byte
     FORM_M_IMM,    // m, immediate of the operand size (at most 4 bytes, sign-extended)
     FORM_M_IMM8,   // m, sign-extended byte
     FORM_M,        // m alone is read and written, or written

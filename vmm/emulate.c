@@ -137,8 +137,9 @@ static int conditional(struct vcpu *v, struct emulation *em) {
 static int arithmetic(struct vcpu *v, struct emulation *em) {
     const struct instruction *i = em->insn;
     bool writes = operation_writes(i->op), to_memory = i->dst.kind == OPERAND_MEM;
+    const struct operand *first = i->third.kind != OPERAND_NONE ? &i->third : &i->dst;
     uint64_t dst, src, flags = v->rflags;
-    int r = read_operand(v, em, &i->dst, i->size, writes && to_memory, &dst);
+    int r = read_operand(v, em, first, i->size, writes && to_memory, &dst);
     if (r == STEP_DONE && i->src.kind != OPERAND_NONE)
         r = read_operand(v, em, &i->src, i->size, false, &src);
     if (r != STEP_DONE)
@@ -158,7 +159,7 @@ static int double_shift(struct vcpu *v, struct emulation *em) {
     if (r != STEP_DONE)
         return r;
     (void)read_operand(v, em, &i->src, i->size, false, &src); // these are never memory
-    (void)read_operand(v, em, &i->count, 1, false, &count);
+    (void)read_operand(v, em, &i->third, 1, false, &count);
     dst = operate_double_shift(i->op, i->size, dst, src, (uint8_t)count, &flags);
     r = write_operand(v, em, &i->dst, i->size, dst);
     if (r == STEP_DONE)

@@ -8,7 +8,7 @@ modes, by GNU as, and has objdump say what each of them is. Prints one line per 
   dst_kind dst_reg dst_high src_kind src_reg src_high imm rep repne lock condition count
 
 mode is 16, 32 or 64; kinds are - r m i x; an address part that is absent is -1.
-count is the one of a double shift: a constant, 256 for CL, or -1 for all other instructions.
+count is the third operand, of a double shift: a constant, 256 for CL; of IMUL: the constant; or -1.
 """
 import itertools
 import re
@@ -76,6 +76,8 @@ def forms(mode):
                 for op in "bt bts btr btc".split():
                     yield f"{op} {{m}},{r}", s
                 yield f"imul {r},{{m}}", s
+                for imm in ("0x5", "-0x3", "0x1234", "-0x4567"):
+                    yield f"imul {r},{{m}},{imm}", s
                 for op in ("shld", "shrd"):
                     for count in ("cl", "0", "1", "0xb", "0x1f", "0x8b"):
                         yield f"{op} {{m}},{r},{count}", s
@@ -307,6 +309,8 @@ def describe(mode, code, text):
     count = -1
     if name in ("shld", "shrd"):
         count, imm = (256 if parts[2][0] == "r" else imm), 0
+    elif name == "imul" and len(parts) == 3:
+        count = imm & ((1 << 8 * min(size, 4)) - 1)
     elif name in ("cmpxchg8b", "cmpxchg16b"):
         name = "cmpxchgpair"
     while len(parts) < 2:

@@ -32,19 +32,21 @@ static const char *const names[OP_COUNT] = {
 struct expected {
     int mode, size, source_size, address_size, segment, base, index, scale, rip, dst_reg, dst_high,
         src_reg, src_high;
-    int rep, repne, lock, condition, count;
+    int rep, repne, lock, condition;
+    long long count;
     long long displacement;
     unsigned long long imm;
     char hex[40], name[16], dst, src;
 };
 
 static bool parse(const char *line, struct expected *e) {
-    return sscanf(line,
-                  "%d %39s %15s %d %d %d %d %d %d %d %lld %d %c %d %d %c %d %d %llu %d %d %d %d %d",
-                  &e->mode, e->hex, e->name, &e->size, &e->source_size, &e->address_size,
-                  &e->segment, &e->base, &e->index, &e->scale, &e->displacement, &e->rip, &e->dst,
-                  &e->dst_reg, &e->dst_high, &e->src, &e->src_reg, &e->src_high, &e->imm, &e->rep,
-                  &e->repne, &e->lock, &e->condition, &e->count) == 24;
+    return sscanf(
+               line,
+               "%d %39s %15s %d %d %d %d %d %d %d %lld %d %c %d %d %c %d %d %llu %d %d %d %d %lld",
+               &e->mode, e->hex, e->name, &e->size, &e->source_size, &e->address_size, &e->segment,
+               &e->base, &e->index, &e->scale, &e->displacement, &e->rip, &e->dst, &e->dst_reg,
+               &e->dst_high, &e->src, &e->src_reg, &e->src_high, &e->imm, &e->rep, &e->repne,
+               &e->lock, &e->condition, &e->count) == 24;
 }
 
 static unsigned parse_hex(const char *hex, uint8_t *bytes) {
@@ -64,13 +66,16 @@ static int reg_of(const struct operand *o) {
     return o->reg;
 }
 
-// As the corpus has it.
-static int count_of(const struct operand *o) {
-    return o->kind == OPERAND_NONE ? -1 : o->kind == OPERAND_REG ? 256 : (uint8_t)o->imm;
-}
-
 static uint64_t low(uint64_t value, unsigned size) {
     return size >= 8 ? value : value & ((1ull << 8 * size) - 1);
+}
+
+// As the corpus has it.
+static long long count_of(const struct instruction *i) {
+    const struct operand *o = &i->third;
+    if (o->kind != OPERAND_IMM)
+        return o->kind == OPERAND_NONE ? -1 : 256;
+    return (long long)low(o->imm, i->op != OP_IMUL ? 1 : i->size > 4 ? 4 : i->size);
 }
 
 #define SAME(what, got, want)                                                            \
@@ -115,7 +120,7 @@ static bool same(const char *line, const struct expected *e, const struct instru
     SAME("REP", i->rep, e->rep);
     SAME("REPNE", i->repne, e->repne);
     SAME("LOCK", i->lock, e->lock);
-    SAME("count", count_of(&i->count), e->count);
+    SAME("count", count_of(i), e->count);
     if (!strcmp(e->name, "set") || !strcmp(e->name, "cmov"))
         SAME("condition", i->condition, e->condition);
     return true;

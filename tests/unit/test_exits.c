@@ -16,6 +16,7 @@ struct vmm_clock vmm_clock = {.rules = {1, 1, 1}};
 bool vmx_pmc_on;
 void vmx_msrs_changed(struct vcpu *v) {}
 void vmx_read_kernel_gs_base(struct vcpu *v) {}
+void vmx_flush_vpid(uint16_t vpid) {}
 
 static struct vcpu cpu;
 static struct vmx_vcpu vmx;
