@@ -126,9 +126,10 @@ def begin_of_function(address):
 
 
 def instruction_around(address):
-    """The address of the instruction that it lies in the middle of; None: of none, as far as symbols tell."""
-    begin = begin_of_function(address)
-    if begin is None:
+    """The address of the instruction that it lies in the middle of; None: of none, as far as symbols tell and gdb's
+    architecture is the guest's."""
+    line, begin = gdb.find_pc_line(address), begin_of_function(address)
+    if begin is None or (line.symtab and line.pc == address):
         return None
     try:
         last = gdb.selected_inferior().architecture().disassemble(begin, address)[-1]
