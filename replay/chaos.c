@@ -50,10 +50,11 @@ uint64_t chaos_slice_end(uint64_t seed, uint64_t slice, uint64_t count) {
 }
 
 // ---- time and inputs ---------------------------------------------------------------------------------
+// (Jitter is a number of two bytes in a log.)
 uint64_t chaos_jump(struct chaos *c) {
     if (!c->seed || !one_in(c, c->adversarial ? 8 : 64))
         return 0;
-    return draw(c) % (c->adversarial ? c->slice * 2 + 1 : c->slice / 2 + 1);
+    return draw(c) % (c->adversarial ? c->slice * 2 + 1 : c->slice / 16 + 1);
 }
 
 uint64_t chaos_oversleep(struct chaos *c) {

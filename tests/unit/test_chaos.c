@@ -73,7 +73,7 @@ static void jitter(void **state) {
     unsigned n = 100000, moved = 0;
     for (unsigned i = 0; i < n; i++) {
         uint64_t jump = chaos_jump(&c);
-        assert_true(jump <= SLICE / 2);
+        assert_true(jump <= SLICE / 16);
         moved += jump != 0;
         assert_int_equal(chaos_oversleep(&c), 0);
         assert_false(chaos_holds_inputs(&c));
