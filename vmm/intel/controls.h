@@ -76,6 +76,9 @@ struct vmx_controls {
     uint8_t timer_shift; // preemption timer counts at TSC >> shift
 };
 extern struct vmx_controls vmx_controls;
+#ifdef UNIT_TEST // the test is the processor: its capability MSRs
+uint64_t vmx_capability(uint32_t msr);
+#endif
 
 // Looks at the capability MSRs; logs every missing mandatory feature by name. 0 or -ENODEV.
 int vmx_negotiate(void);

@@ -6,6 +6,12 @@
 #include "lib/log.h"
 #include "vmm/intel/controls.h"
 
+#ifndef UNIT_TEST
+static uint64_t vmx_capability(uint32_t msr) {
+    return rdmsr(msr);
+}
+#endif
+
 #define MSR_VMX_BASIC        0x480
 #define MSR_VMX_MISC         0x485
 #define MSR_VMX_CR0_FIXED0   0x486
@@ -89,7 +95,7 @@ static const struct control entry_controls[] = {
 // be. Returns false when something mandatory is missing or something else is forced on.
 static bool negotiate(const char *group, const struct control *c, unsigned n, uint32_t msr,
                       uint32_t *value, uint32_t *may) {
-    uint64_t cap = rdmsr(msr);
+    uint64_t cap = vmx_capability(msr);
     uint32_t must = (uint32_t)cap, allowed = (uint32_t)(cap >> 32), on = 0, known = 0;
     bool ok = true;
     for (unsigned i = 0; i < n; i++) {
@@ -117,7 +123,7 @@ static bool negotiate_ept(void) {
     } needed[] = {{6, "EPT with 4-level walk"},  {14, "EPT write-back structures"},
                   {16, "EPT 2 MB pages"},        {20, "INVEPT"},
                   {25, "INVEPT of one context"}, {26, "INVEPT of all contexts"}};
-    uint64_t cap = vmx_controls.ept_vpid = rdmsr(MSR_VMX_EPT_VPID);
+    uint64_t cap = vmx_controls.ept_vpid = vmx_capability(MSR_VMX_EPT_VPID);
     bool ok = true;
     for (unsigned i = 0; i < ARRAY_SIZE(needed); i++)
         if (!(cap & BIT(needed[i].bit))) {
@@ -133,7 +139,7 @@ static bool negotiate_ept(void) {
 
 int vmx_negotiate(void) {
     struct vmx_controls *c = &vmx_controls;
-    uint64_t basic = rdmsr(MSR_VMX_BASIC);
+    uint64_t basic = vmx_capability(MSR_VMX_BASIC);
     if (!(basic & BASIC_TRUE_CONTROLS)) {
         log_error("vmm: VT-x: this processor lacks the \"true\" control MSRs");
         return -ENODEV;
@@ -142,12 +148,12 @@ int vmx_negotiate(void) {
     c->revision = basic & 0x7fffffff;
     bool ok = NEGOTIATE(pin, MSR_VMX_TRUE_PIN, &c->pin, NULL);
     ok &= NEGOTIATE(primary, MSR_VMX_TRUE_PRIMARY, &c->primary, &c->primary_may);
-    // Reading the secondary capability MSR faults where the primary control does not exist.
+    ok &= NEGOTIATE(exit, MSR_VMX_TRUE_EXIT, &c->exit, NULL);
+    ok &= NEGOTIATE(entry, MSR_VMX_TRUE_ENTRY, &c->entry, NULL);
+    // Reading a capability MSR faults where the control that it belongs to does not exist.
     if (!(c->primary & CPU_SECONDARY))
         return -ENODEV;
     ok &= NEGOTIATE(secondary, MSR_VMX_SECONDARY, &c->secondary, &c->secondary_may);
-    ok &= NEGOTIATE(exit, MSR_VMX_TRUE_EXIT, &c->exit, NULL);
-    ok &= NEGOTIATE(entry, MSR_VMX_TRUE_ENTRY, &c->entry, NULL);
     if (!(c->secondary & CPU2_EPT))
         return -ENODEV;
     ok &= negotiate_ept();
@@ -155,16 +161,16 @@ int vmx_negotiate(void) {
         log_error("vmm: VT-x: CR3 exiting cannot be switched off");
         ok = false;
     }
-    c->pin_cap = rdmsr(MSR_VMX_TRUE_PIN);
-    c->primary_cap = rdmsr(MSR_VMX_TRUE_PRIMARY);
-    c->secondary_cap = rdmsr(MSR_VMX_SECONDARY);
-    c->exit_cap = rdmsr(MSR_VMX_TRUE_EXIT);
-    c->entry_cap = rdmsr(MSR_VMX_TRUE_ENTRY);
-    c->misc = rdmsr(MSR_VMX_MISC);
+    c->pin_cap = vmx_capability(MSR_VMX_TRUE_PIN);
+    c->primary_cap = vmx_capability(MSR_VMX_TRUE_PRIMARY);
+    c->secondary_cap = vmx_capability(MSR_VMX_SECONDARY);
+    c->exit_cap = vmx_capability(MSR_VMX_TRUE_EXIT);
+    c->entry_cap = vmx_capability(MSR_VMX_TRUE_ENTRY);
+    c->misc = vmx_capability(MSR_VMX_MISC);
     c->timer_shift = c->misc & 0x1f;
-    c->cr0_must = rdmsr(MSR_VMX_CR0_FIXED0);
-    c->cr0_may = rdmsr(MSR_VMX_CR0_FIXED1);
-    c->cr4_must = rdmsr(MSR_VMX_CR4_FIXED0);
-    c->cr4_may = rdmsr(MSR_VMX_CR4_FIXED1);
+    c->cr0_must = vmx_capability(MSR_VMX_CR0_FIXED0);
+    c->cr0_may = vmx_capability(MSR_VMX_CR0_FIXED1);
+    c->cr4_must = vmx_capability(MSR_VMX_CR4_FIXED0);
+    c->cr4_may = vmx_capability(MSR_VMX_CR4_FIXED1);
     return ok ? 0 : -ENODEV;
 }
