@@ -1,7 +1,7 @@
 // For assembly: from 32-bit protected mode with paging off to 64-bit code on start.S's page tables and
 // descriptors. Changes EAX, ECX and EDX; the code after it is 64-bit.
-.macro enter_long_mode
 // clang-format off
+.macro enter_long_mode
     mov $pml4, %eax
     mov %eax, %cr3
     mov $0x620, %eax            // PAE, OSFXSR, OSXMMEXCPT
