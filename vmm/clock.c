@@ -54,6 +54,7 @@ void vmm_clock_calibrate(void) {
             strlcpy(info->why, "conditional branches retired in the guest", sizeof(info->why));
     }
     info->exceptions = EXCEPTIONS_ALWAYS | (info->kind == CHRONO_CLOCK_PMC ? 1u << VECTOR_PF : 0);
+    info->steps_in_shadow = vmm_clock.step_works;
     log_info("clock: %s, %s: %s", names[info->kind], info->exact ? "exact" : "not exact",
              info->why);
     log_info("clock: single steps by %s", vmm_clock.step_works

@@ -74,7 +74,7 @@ struct chrono_clock {
     // A bit for each exception that exits from a guest that nobody debugs. Bit 14: page faults on pages that are
     // mapped, of which the guest sees only those that its tables justify.
     __u32 exceptions;
-    __u32 reserved;
+    __u32 steps_in_shadow; // a step (CHRONO_STEP) over STI ends behind it, not an instruction later
 };
 // On the /dev/kvm descriptor: the instruction clock in use.
 #define CHRONO_GET_CLOCK _IOR(CHRONO_IO, 0, struct chrono_clock)

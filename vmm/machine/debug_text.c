@@ -65,10 +65,29 @@ static const char *mode_name(const struct kvm_sregs *s) {
     return s->cs.db ? "32-bit" : "16-bit (protected)";
 }
 
+// The name of the instruction at RIP if no step ends between it and the one behind it, else NULL (docs/timeline.md,
+// "Places").
+static const char *casts_shadow(struct cpu *c, const struct kvm_sregs *s) {
+    struct kvm_regs regs = {0};
+    struct space space = debug_space(c);
+    uint8_t code[2] = {0};
+    if (c->machine->steps_in_shadow)
+        return NULL;
+    cpu_get_regs(c, &regs);
+    uint64_t linear = s->cs.l ? regs.rip : (uint32_t)(s->cs.base + regs.rip);
+    debug_read(c->machine, &space, linear, code, sizeof(code));
+    if (code[0] == 0x8e && (code[1] & 0x38) == 0x10)
+        return "MOV SS";
+    if (code[0] == 0x17 && !s->cs.l)
+        return "POP SS";
+    return code[0] == 0xfb && !c->run->if_flag ? "STI" : NULL;
+}
+
 static void processor(struct cpu *c, struct text *t) {
     struct kvm_sregs s = {0};
     struct kvm_vcpu_events e = {0};
     cpu_get_sregs(c, &s);
+    const char *shadow = casts_shadow(c, &s);
     ioctl(c->fd, KVM_GET_VCPU_EVENTS, &e);
     text_add(t, "vCPU %u: %s, CPL %u, paging %s", c->index, mode_name(&s), s.ss.dpl,
              s.cr0 & 1u << 31 ? "on" : "off");
@@ -82,6 +101,8 @@ static void processor(struct cpu *c, struct text *t) {
         text_add(t, ", in the shadow of STI");
     if (e.interrupt.shadow & KVM_X86_SHADOW_INT_MOV_SS)
         text_add(t, ", in the shadow of MOV SS");
+    if (shadow)
+        text_add(t, ", at %s, which is one step with the instruction behind it", shadow);
     if (e.nmi.masked)
         text_add(t, ", in an NMI");
     if (e.interrupt.injected)

@@ -85,6 +85,7 @@ struct machine {
     bool exact;
     // `by_exits`: V passes with the guest's exits, and the count is of them (exit_clock.h).
     bool by_exits;
+    bool steps_in_shadow; // a single step over STI ends in its shadow (struct chrono_clock)
     uint64_t hz, anchor, count;
     uint64_t next_stop;    // count at which the slice ends
     bool yield;            // the current vCPU gives way to another (run.c)
