@@ -65,4 +65,5 @@ def interrupt_after(seconds):
 def interrupted(command, seconds=2, within=10):
     """A conversation: ^C into a command that would take much longer, which ends within some seconds then."""
     return [("python import time; began = time.monotonic()", None), (interrupt_after(seconds), None), (command, "SIGINT"),
-            (f"python print('answered' if 0 < time.monotonic() - began - {seconds} + 0.5 < {within} else 'late')", "answered")]
+            (f"python took = time.monotonic() - began - {seconds}; print('answered' if -0.5 < took < {within} else 'late', '%.2f s' % took)",
+             "answered")]

@@ -256,6 +256,19 @@ static void watchpoints_in_pages(void **state) {
     assert_false(d->page_watches);
 }
 
+static void interrupts_need_no_place(void **state) {
+    struct breakpoint b = code(INTERRUPT, 0x1234);
+    unsigned calls = kvm.calls;
+    place(&b, 1);
+    assert_int_equal(d->placed[0].how, AT_DELIVERIES);
+    assert_true(d->watching_interrupts);
+    debug_place_again(d);
+    assert_int_equal(d->placed[0].how, AT_DELIVERIES);
+    place(NULL, 0);
+    assert_false(d->watching_interrupts);
+    assert_int_equal(kvm.calls, calls);
+}
+
 static void unmapped_places_wait(void **state) {
     struct breakpoint list[6];
     four_levels();
@@ -382,6 +395,7 @@ int main(void) {
         cmocka_unit_test_setup(hardware_breakpoints, setup),
         cmocka_unit_test_setup(watchpoints_in_registers, setup),
         cmocka_unit_test_setup(watchpoints_in_pages, setup),
+        cmocka_unit_test_setup(interrupts_need_no_place, setup),
         cmocka_unit_test_setup(unmapped_places_wait, setup),
         cmocka_unit_test_setup(the_guest_takes_the_registers, setup),
         cmocka_unit_test_setup(values, setup),
