@@ -426,8 +426,9 @@ static void test_interrupt(void) {
 static const struct {
     const char *name;
     void (*test)(void);
-} tests[] = {{"replay", test_replay}, {"shadows", test_shadows}, {"processors", test_processors},
-             {"places", test_places}, {"live", test_live},       {"interrupt", test_interrupt}};
+} tests[] = {{"replay", test_replay},  {"shadows", test_shadows}, {"processors", test_processors},
+             {"places", test_places},  {"live", test_live},       {"interrupt", test_interrupt},
+             {"watches", test_watches}};
 
 static void *shared(size_t size) {
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

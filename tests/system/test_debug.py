@@ -6,6 +6,7 @@ import subprocess
 from harness import BUILD, Boot, machine_test
 
 AREA = "Debugger"
+IPS = 100_000_000                       # fewer interruptions by the host's timer per instruction
 GOOD = re.compile(r"^end: 0 failures", re.MULTILINE)
 
 
@@ -16,9 +17,12 @@ def files(lab):
     for name in ("exits", "queue", "race", "torture"):
         shutil.copy(BUILD / f"guests/{name}.elf", folder / "guests")
     shutil.copy(BUILD / "machine-tests/debug_check", folder / "guests")
-    # Boot sectors: sti; hlt; jmp to the hlt - jmp to itself - 2000 times sti; nop; mov ss, ax; nop; cli, then the end.
+    # Boot sectors: sti; hlt; jmp to the hlt - jmp to itself - 2000 times sti; nop; mov ss, ax; nop; cli, then the end -
+    # 50 times CX to 7e00, movsw from a device to there, CX again, insb to there.
     for name, code in (("halts", b"\xfb\xf4\xeb\xfd"), ("computes", b"\xeb\xfe"),
-                       ("shadows", bytes.fromhex("31c0 b9d007 fb 90 8ed0 90 fa e2f8 ba0105 6631c0 66ef f4"))):
+                       ("shadows", bytes.fromhex("31c0 b9d007 fb 90 8ed0 90 fa e2f8 ba0105 6631c0 66ef f4")),
+                       ("moves", bytes.fromhex("fc b800a0 8ed8 31c0 8ec0 b93200 31f6 bf007e 26890d a5 bf007e 26890d bae702 "
+                                               "6c e2eb ba0105 6631c0 66ef f4"))):
         (folder / f"guests/{name}.bin").write_bytes(code.ljust(510, b"\0") + b"\x55\xaa")
     return folder
 
@@ -43,20 +47,22 @@ def drive_replay(m, test, guest, variable, function, arguments=""):
 
 @machine_test(cost=10)
 def replay(lab):
-    with lab.boot(Boot(extra=str(files(lab)))) as m:
+    with lab.boot(Boot(extra=str(files(lab))), ips=IPS) as m:
         drive_replay(m, "replay", "exits", "interrupts", "check")
         drive_replay(m, "places", "torture", "_start", "_start", "-append 5000")
+        m.check("vmx -record /tmp/log -mem 64 /guests/moves.bin")
+        drive(m, "watches", "-replay /tmp/log /guests/moves.bin", "7e00", "7c00")
 
 
 @machine_test(cost=10)
 def replay_of_two_processors(lab):
-    with lab.boot(Boot(extra=str(files(lab)))) as m:
+    with lab.boot(Boot(extra=str(files(lab))), ips=IPS) as m:
         drive_replay(m, "processors", "race", "cpu_stack", "put", "-cpus 2")
 
 
 @machine_test(cost=12)
 def live(lab):
-    with lab.boot(Boot(extra=str(files(lab)))) as m:
+    with lab.boot(Boot(extra=str(files(lab))), ips=IPS) as m:
         m.check("vmx -record /tmp/log -mem 64 /guests/shadows.bin")
         drive(m, "shadows", "-replay /tmp/log /guests/shadows.bin", "7c06", "7c09")
         drive(m, "live", "/guests/queue.elf", address("queue", "ticks"), address("queue", "timer_irq"))

@@ -61,6 +61,8 @@ struct step {
 // What an access by pages stops before it happens (debug_exits.c):
 //
 //     NONE --a watched page--> AHEAD --executed--> DONE --before the next turn: was it a hit?--> NONE
+//
+// (An instruction that the VMM has begun to carry out is completed at once, without these states.)
 struct access {
     enum { ACCESS_NONE, ACCESS_AHEAD, ACCESS_DONE } state;
     struct placed *watch;
