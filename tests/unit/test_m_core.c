@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
 #include "machine_host.h"
 #include "vmm/machine/config.h"
@@ -221,6 +223,42 @@ static void guest_memory_bounds(void **state) {
     m->low_size = m->ram_size = HOST_RAM;
 }
 
+// A device without a part of its description ends vmx with a sentence that names the part.
+static void incomplete(struct device_ops ops, const char *sentence) {
+    static struct thing t;
+    char said[256] = "";
+    int pipe_ends[2];
+    assert_int_equal(pipe(pipe_ends), 0);
+    pid_t child = fork();
+    if (!child) {
+        dup2(pipe_ends[1], STDERR_FILENO);
+        device_register(m, &t.device, &ops);
+        _exit(0);
+    }
+    close(pipe_ends[1]);
+    assert_true(read(pipe_ends[0], said, sizeof(said) - 1) > 0);
+    close(pipe_ends[0]);
+    int status;
+    waitpid(child, &status, 0);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 70);
+    assert_non_null(strstr(said, sentence));
+}
+
+static void incomplete_devices(void **state) {
+    struct device_ops ops = thing_ops;
+    ops.reset = NULL;
+    incomplete(ops, "device 'thing' cannot be registered: it has no reset");
+    ops = thing_ops;
+    ops.state = NULL;
+    incomplete(ops, "it has no description of its state");
+    ops = thing_ops;
+    ops.nondeterminism = NULL;
+    incomplete(ops, "it has no statement of what in it is not deterministic");
+    ops = thing_ops;
+    ops.name = NULL;
+    incomplete(ops, "it has no name");
+}
+
 // ---- configuration -----------------------------------------------------------------------------
 static struct config config;
 static char error[256];
@@ -305,6 +343,7 @@ int main(void) {
         cmocka_unit_test_setup(timers_may_arm_themselves, setup),
         cmocka_unit_test_setup(conversions, setup),
         cmocka_unit_test_setup(states, setup),
+        cmocka_unit_test_setup(incomplete_devices, setup),
         cmocka_unit_test_setup(guest_memory_bounds, setup),
         cmocka_unit_test(good_configuration),
         cmocka_unit_test(bad_configurations),
