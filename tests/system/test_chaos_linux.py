@@ -6,7 +6,7 @@ from harness import Boot, Failure, machine_test
 from test_guest_linux import HOST_MEM, IPS, LIMIT, guest_options, image_files
 
 AREA = "Chaos"
-RACE = "console=ttyS0 quiet rdinit=/roles role=race"
+RACE = "console=ttyS0 quiet cryptomgr.notests rdinit=/roles role=race"
 SWAP = "console=ttyS0 quiet rdinit=/roles role=swap"
 SWAP_MEM = 104                          # MiB: 48 MB of files in memory do not fit beside the kernel and its initrd
 

@@ -64,6 +64,18 @@ swap)
     cat /mnt/* > /dev/null
     md5sum /mnt/1 /mnt/6
     grep -E '^pswp(in|out)' /proc/vmstat ;;
+typed)
+    /etc/rc.local
+    while :; do
+        dd if=/dev/urandom of=/dev/vda bs=16k count=8 conv=fsync 2> /dev/null
+        sleep 0.05
+    done &
+    while read -r line; do
+        echo "$role: $line, at $(cut -d ' ' -f 1 /proc/uptime)"
+        [ "$line" = end ] && break
+    done
+    kill $!
+    md5sum /dev/vda ;;
 race)
     for run in 1 2 3; do
         /racer
