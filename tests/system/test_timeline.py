@@ -67,10 +67,10 @@ def small_guests_often(lab):
 
 @contextmanager
 def recorded_debian(lab):
-    """A machine with a recorded boot of Debian's kernel with 256 MB, to its first program: (session, options)."""
+    """A machine with a recorded boot of Debian's kernel with 256 MB, and a few programs: (session, options)."""
     extra = linux.image_files(lab, "cloud")
     programs(f"{extra}/guests")
-    options = ("-mem 256 -initrd /guests/initrd -append 'console=ttyS0 quiet rdinit=/roles role=nothing'"
+    options = ("-mem 256 -initrd /guests/initrd -append 'console=ttyS0 quiet rdinit=/roles role=programs'"
                " /guests/vmlinuz")
     with lab.boot(Boot(mem=1024, extra=extra), ips=linux.IPS) as m:
         yield m, record(m, options, 1200)
