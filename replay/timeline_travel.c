@@ -105,6 +105,8 @@ void traveller_advance(struct timeline *t, struct traveller *m, const struct goa
         checkpoint_take(t, m, 0); // without it the next travel is longer, no more
         request.flags |= RUN_FROM_HERE;
     }
+    if (result->end == RAN_INTERRUPTED)
+        snprintf(result->text, sizeof(result->text), "interrupted on the way");
     if (result->end != RAN_TO_BREAKPOINT && result->end != RAN_TO_WATCHPOINT)
         result->hit = hit;
 }

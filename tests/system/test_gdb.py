@@ -355,6 +355,8 @@ def interrupting_travels(line, last):
             if not place:
                 raise Failure(f"^C after {delay} s: {said!r}")
             came_to.append(int(place[1]))
+            if came_to[-1] < last and "interrupted" not in said:
+                raise Failure(f"at {came_to[-1]} without a word: {said!r}")
         if not any(0 < count < last for count in came_to):
             raise Failure(f"no ^C on the way to the end, {last}, stopped there: {came_to}")
         line.talk([("kill", "killed")])

@@ -428,6 +428,7 @@ static void interrupted(struct timeline *t, struct model *m) {
             expect_stay(t, &was, state, &result);
         left = 1 + random_below(3);
         timeline_continue(t, &result);
+        assert_int_equal(result.end == RAN_INTERRUPTED, strstr(result.text, "interrupted") != NULL);
         assert_true(model_knows(m, timeline_now(t), mock_state(fake_mock(timeline_machine(t)))));
     }
     assert_true(stayed > 0);
