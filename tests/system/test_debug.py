@@ -6,7 +6,6 @@ import subprocess
 from harness import BUILD, Boot, machine_test
 
 AREA = "Debugger"
-IPS = 100_000_000                       # fewer interruptions by the host's timer per instruction
 GOOD = re.compile(r"^end: 0 failures", re.MULTILINE)
 
 
@@ -47,7 +46,7 @@ def drive_replay(m, test, guest, variable, function, arguments=""):
 
 @machine_test(cost=10)
 def replay(lab):
-    with lab.boot(Boot(extra=str(files(lab))), ips=IPS) as m:
+    with lab.boot(Boot(extra=str(files(lab)))) as m:
         drive_replay(m, "replay", "exits", "interrupts", "check")
         drive_replay(m, "places", "torture", "_start", "_start", "-append 5000")
         m.check("vmx -record /tmp/log -mem 64 /guests/moves.bin")
@@ -56,13 +55,13 @@ def replay(lab):
 
 @machine_test(cost=10)
 def replay_of_two_processors(lab):
-    with lab.boot(Boot(extra=str(files(lab))), ips=IPS) as m:
+    with lab.boot(Boot(extra=str(files(lab)))) as m:
         drive_replay(m, "processors", "race", "cpu_stack", "put", "-cpus 2")
 
 
 @machine_test(cost=12)
 def live(lab):
-    with lab.boot(Boot(extra=str(files(lab))), ips=IPS) as m:
+    with lab.boot(Boot(extra=str(files(lab)))) as m:
         m.check("vmx -record /tmp/log -mem 64 /guests/shadows.bin")
         drive(m, "shadows", "-replay /tmp/log /guests/shadows.bin", "7c06", "7c09")
         drive(m, "live", "/guests/queue.elf", address("queue", "ticks"), address("queue", "timer_irq"))
