@@ -6,7 +6,7 @@
 #include <string.h>
 #include "replay/log_write.h"
 
-#define FLUSH_TICKS(in) (2 * (in)->hz) // a chunk is at most some two seconds old
+#define FLUSH_TICKS(in) (3 * (in)->hz) // a chunk is at most some three seconds old
 #define CHECK_INTERVAL  (1ull << 24)   // ticks between two checks where no event comes
 
 struct recorder {
