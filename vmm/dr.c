@@ -99,7 +99,36 @@ int dr_exit(struct vcpu *v, const struct vm_exit *e) {
     return 1;
 }
 
+// ---- shadows -----------------------------------------------------------------------------------
+// Bochs 2.7 forgets at an exit for an exception that it came in the shadow of STI or MOV SS (SDM vol. 3, "Saving
+// Non-Register State": it is saved), so that at a breakpoint there a waiting interrupt would come one instruction early.
+// What was executed last tell the bytes before RIP. They err where somebody jumped behind an STI, or interrupts were
+// on before it; which matters only if an interrupt becomes due at just this count. PART_RIP etc. are current.
+static void keep_shadow(struct vcpu *v, uint64_t linear) {
+    uint8_t code[2] = {0}; // the byte before RIP comes last
+    uint64_t gpa, n = MIN(sizeof(code), linear % PAGE_SIZE);
+    uint32_t error;
+    vcpu_sync(v, PART_BLOCKING | PART_RFLAGS);
+    if (vmm_vendor->has(ABILITY_STEP) ||
+        v->interruptibility & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS) ||
+        vcpu_translate(v, linear - n, ACCESS_EXEC, vcpu_cpl(v) == 3, &gpa, &error) ||
+        vm_read(v->vm, gpa, code + sizeof(code) - n, n))
+        return;
+    bool sti = code[1] == 0xfb && v->rflags & RFLAGS_IF;
+    bool mov_ss = code[0] == 0x8e && (code[1] & 0xf8) == 0xd0;
+    v->interruptibility |= mov_ss ? BLOCKED_BY_MOV_SS : sti ? BLOCKED_BY_STI : 0;
+    vcpu_changed(v, PART_BLOCKING);
+}
+
 // ---- exceptions --------------------------------------------------------------------------------
+// Of the debugger's breakpoints that were hit one is at an instruction, which is not executed yet.
+static bool hits_code(const struct vcpu *v, uint64_t bits) {
+    for (unsigned i = 0; i < 4; i++)
+        if (bits >> i & 1 && !(v->hw_dr7 >> (16 + 4 * i) & 3))
+            return true;
+    return false;
+}
+
 // run.c steps by the trap flag only where nothing else does, and not where the guest has set it.
 static bool trap_flag_is_ours(const struct vcpu *v) {
     return !vmm_vendor->has(ABILITY_STEP) && !vmm_clock.info.exact && !(v->rflags & RFLAGS_TF);
@@ -113,6 +142,8 @@ static int debug_exception(struct vcpu *v, const struct vm_exit *e) {
     if ((bits & DR6_BS) && stepping && trap_flag_is_ours(v))
         return vcpu_step_done(v);
     bool debuggers = (control & DEBUGGED) == DEBUGGED && (bits & 0xf);
+    if (debuggers && hits_code(v, bits))
+        keep_shadow(v, linear_rip(v));
     if (debuggers && !(bits & DR6_BS))
         return debug_exit(v, VECTOR_DB, linear_rip(v), DR6_FIXED | bits);
     v->dr6 = (v->dr6 & ~0xfull) | (debuggers ? bits & ~0xfull : bits);
@@ -142,6 +173,8 @@ static int reflect(struct vcpu *v, const struct vm_exit *e) {
 // A breakpoint of the debugger that only fetches see, one that it wrote into memory, or the guest's own.
 static int int3(struct vcpu *v, const struct vm_exit *e) {
     int hit = v->vm->debugged ? breakpoint_hit(v) : 0;
+    if (hit)
+        keep_shadow(v, linear_rip(v));
     if (hit == 1)
         return 1;
     if (hit == 2 || (v->guest_debug.control & KVM_GUESTDBG_USE_SW_BP))
