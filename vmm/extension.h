@@ -14,7 +14,8 @@
 #define CHRONO_RUN_OFFSET 8192
 
 // chrono_run.control (set by user space, read at every KVM_RUN). KVM_RUN fails with EOPNOTSUPP for STOP_AT
-// and VTIME where the instruction clock is CHRONO_CLOCK_NONE, with EINVAL for MASK_IRQS without STOP_AT.
+// and VTIME where the instruction clock is CHRONO_CLOCK_NONE, with EINVAL for MASK_IRQS without STOP_AT and for
+// STOP_AT with STOP_TSC.
 #define CHRONO_STOP_AT   (1u << 0) // return with KVM_EXIT_CHRONO_STOP when count reaches stop_count
 #define CHRONO_MASK_IRQS (1u << 1) // host interrupts stay masked until the run ends (needs STOP_AT)
 #define CHRONO_VTIME     (1u << 2) // the guest's TSC is vtime_base + count (else: host TSC + offset)
@@ -28,11 +29,14 @@
 // User space has not written to guest memory since the last KVM_RUN, nor is an access to be completed: pages with
 // breakpoints need not be copied again
 #define CHRONO_MEMORY_KEPT (1u << 9)
+// Return with KVM_EXIT_CHRONO_STOP when the host's TSC reaches stop_count: a timer without a signal, for guests whose
+// time is the host's. Needs no instruction clock.
+#define CHRONO_STOP_TSC (1u << 10)
 
 struct chrono_run {
     __u32 control;
     __u32 injected;   // out: exceptions queued for the guest at this count, delivered or not
-    __u64 stop_count; // in: absolute count
+    __u64 stop_count; // in: absolute count, or TSC
     __u64 vtime_base; // in: V - count, in ticks
     __u64 count;      // in and out: ticks that this vCPU has executed; the kernel adds
     __u64 rip, rcx;   // out: at the exit, with count the landmark

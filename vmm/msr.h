@@ -2,12 +2,12 @@
 #pragma once
 #include "vmm/vcpu.h"
 
-#define MSR_PAT_RESET         0x0007040600070406ull
-#define MSR_MISC_ENABLE_RESET 1ull // fast strings
-#define APIC_BASE_RESET       0xfee00800ull
-#define APIC_BASE_BSP         (1ull << 8)
-#define APIC_BASE_X2APIC      (1ull << 10)
-#define APIC_BASE_ENABLE      (1ull << 11)
+#define MSR_PAT_RESET            0x0007040600070406ull
+#define MISC_ENABLE_FAST_STRINGS 1ull // MSR_MISC_ENABLE: as it is after power-on
+#define APIC_BASE_RESET          0xfee00800ull
+#define APIC_BASE_BSP            (1ull << 8)
+#define APIC_BASE_X2APIC         (1ull << 10)
+#define APIC_BASE_ENABLE         (1ull << 11)
 
 // Boot.
 void msr_init(void);

@@ -67,7 +67,7 @@ static uint32_t intercepts(const struct vcpu *v) {
                  {CHRONO_TRAP_PAUSE, INTERCEPT_PAUSE}};
     uint32_t i = 0;
     for (unsigned t = 0; t < ARRAY_SIZE(traps); t++)
-        i |= v->chrono->control & traps[t].control ? traps[t].intercept : 0;
+        i |= v->control & traps[t].control ? traps[t].intercept : 0;
     if (single_step(v) && vmm_vendor->has(ABILITY_STEP))
         i |= INTERCEPT_STEP;
     if (v->run->request_interrupt_window ||
@@ -84,18 +84,13 @@ static uint32_t intercepts(const struct vcpu *v) {
     return i;
 }
 
-// How far the guest may run: until the count asked for, one instruction, or the longest passage.
-static uint64_t ticks_allowed(const struct vcpu *v) {
-    uint64_t ticks = clock_ns_to_tsc(LONGEST_PASSAGE_NS);
-    if (steps_by_tick(v))
-        return 1;
-    if (v->chrono->control & CHRONO_STOP_AT) // (in a shadow the count may be reached)
-        ticks = v->chrono->stop_count > v->count ? MIN(ticks, v->chrono->stop_count - v->count) : 1;
-    return ticks;
-}
-
-static bool stop_count_reached(const struct vcpu *v) {
-    return (v->chrono->control & CHRONO_STOP_AT) && v->count >= v->chrono->stop_count;
+// How far it is to where the guest is to be stopped: to a count, or to a time; else the longest passage.
+static inline uint64_t ticks_to_stop(const struct vcpu *v) {
+    uint64_t longest = clock_ns_to_tsc(LONGEST_PASSAGE_NS);
+    if (!(v->control & (CHRONO_STOP_AT | CHRONO_STOP_TSC)))
+        return longest;
+    uint64_t now = v->control & CHRONO_STOP_AT ? v->count : rdtsc();
+    return v->stop_at > now ? MIN(longest, v->stop_at - now) : 0;
 }
 
 // After STI or MOV SS a count does not end the passage: the timer waits for one more instruction, and so do exits
@@ -105,10 +100,13 @@ static bool shadowed(struct vcpu *v) {
     return v->interruptibility & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS);
 }
 
-// KVM_RUN begins: does anything differ from what settle() last prepared for?
+// Those of vcpu.intercepts that stay as long as vcpu.control does.
+#define LASTING_INTERCEPTS (INTERCEPT_RAND | INTERCEPT_RDTSC | INTERCEPT_PAUSE)
+
+// KVM_RUN begins, with the same v->control: does anything else differ from what settle() last prepared for?
 static bool needs_settling(const struct vcpu *v) {
-    return v->chrono->control | v->control | v->run->request_interrupt_window |
-           (v->intercepts & ~INTERCEPT_RAND) | !v->ticks | v->guest_debug.control |
+    return (v->control & CHRONO_STEP) | v->run->request_interrupt_window |
+           (v->intercepts & ~LASTING_INTERCEPTS) | !v->ticks | v->guest_debug.control |
            (v->hw_dr7 & DR7_ENABLES) | v->has_signal_mask | v->vm->debugged;
 }
 
@@ -119,7 +117,7 @@ static bool host_wants(const struct vcpu *v) {
 }
 
 bool vcpu_attention(const struct vcpu *v) {
-    return v->event.any || stop_count_reached(v) || v->run->request_interrupt_window ||
+    return v->event.any || !ticks_to_stop(v) || v->run->request_interrupt_window ||
            v->run->immediate_exit || single_step(v) || host_wants(v);
 }
 
@@ -139,7 +137,8 @@ static int settle(struct vcpu *v) {
         r = vcpu_step_done(v); // the VMM did the one instruction
     if (r != GO_ON)
         return r;
-    if (stop_count_reached(v) && !shadowed(v))
+    uint64_t ticks = ticks_to_stop(v);
+    if (!ticks && ((v->control & CHRONO_STOP_TSC) || !shadowed(v)))
         return stop(v, KVM_EXIT_CHRONO_STOP);
     if (v->event.triple_fault) {
         v->event.triple_fault = false;
@@ -147,12 +146,10 @@ static int settle(struct vcpu *v) {
     }
     if (v->run->request_interrupt_window && interrupt_window_open(v))
         return stop(v, KVM_EXIT_IRQ_WINDOW_OPEN);
-    v->control = v->chrono->control;
     v->intercepts = intercepts(v);
-    v->ticks = ticks_allowed(v);
-    v->special = v->xcr0_hw || (v->chrono->control & CHRONO_MASK_IRQS) || steps_by_flag(v);
-    if (single_step(v) || (v->chrono->control & CHRONO_STOP_AT) ||
-        vmm_clock.info.kind == CHRONO_CLOCK_PMC)
+    v->ticks = ticks && !steps_by_tick(v) ? ticks : 1; // (0: the count is reached in a shadow)
+    v->special = v->xcr0_hw || (v->control & (CHRONO_STOP_AT | CHRONO_STOP_TSC));
+    if (single_step(v) || vmm_clock.info.kind == CHRONO_CLOCK_PMC)
         v->attention = true; // again before the next one
     return GO_ON;
 }
@@ -170,24 +167,56 @@ static void set_trap_flag(struct vcpu *v, bool on) {
     vcpu_changed(v, PART_RFLAGS | PART_ACTIVITY);
 }
 
-// With what only some entries need around them; nothing stays different for the host.
-static void run_specially(struct vcpu *v, struct vm_exit *e) {
-    bool masked = v->chrono->control & CHRONO_MASK_IRQS;
+// What only some entries need around them; nothing stays different for the host.
+static void begin_special(const struct vcpu *v) {
+    if (v->control & CHRONO_MASK_IRQS)
+        write_cr8(15); // nothing is pending for the processor until the slice has ended
+    if (v->xcr0_hw)
+        xsetbv(0, v->xcr0_hw);
+}
+
+static void end_special(const struct vcpu *v) {
+    if (v->xcr0_hw)
+        xsetbv(0, fpu_features());
+    if (v->control & CHRONO_MASK_IRQS)
+        write_cr8(0);
+}
+
+// The first passage after settle().
+static void run_anew(struct vcpu *v, struct vm_exit *e) {
     bool by_flag = steps_by_flag(v) && !(v->rflags & RFLAGS_TF);
     if (by_flag)
         set_trap_flag(v, true);
-    if (masked)
-        write_cr8(
-            15); // nothing is pending for the processor until the slice has ended at its count
-    if (v->xcr0_hw)
-        xsetbv(0, v->xcr0_hw);
+    begin_special(v);
     vmm_vendor->run(v, v->intercepts, v->ticks, e);
-    if (v->xcr0_hw)
-        xsetbv(0, fpu_features());
-    if (masked)
-        write_cr8(0);
+    end_special(v);
     if (by_flag)
         set_trap_flag(v, false);
+}
+
+// A later one, of a special vCPU. False: it must be settled first.
+static bool run_on_specially(struct vcpu *v, struct vm_exit *e) {
+    if (v->attention | v->unloaded | v->event.any | THIS_CPU->need_resched)
+        return false;
+    v->ticks = ticks_to_stop(v);
+    if (!v->ticks)
+        return false;
+    begin_special(v);
+    vmm_vendor->run_on(v, v->ticks, e);
+    end_special(v);
+    return true;
+}
+
+// Turns interrupts off, with the vCPU on this processor: mostly it was here before.
+static inline void load(struct vcpu *v) {
+    irq_disable();
+    if (likely(v->hw_cpu == (int)THIS_CPU->id)) {
+        vmm_vendor->vcpu_load(v);
+    } else {
+        irq_enable();
+        vcpu_bring_here(v);
+    }
+    v->unloaded = false;
 }
 
 // Leaves interrupts off with the vCPU loaded and nothing in the way of an entry; or on, with the result of
@@ -200,11 +229,8 @@ static int get_ready(struct vcpu *v) {
             return r;
         }
         irq_disable();
-        if (v->unloaded) {
-            irq_enable();
-            vcpu_bring_here(v);
-            v->unloaded = false;
-        }
+        if (v->unloaded)
+            load(v);
         if (!host_wants(v)) // it could not be loaded before and after it is, so it is seen here
             return GO_ON;
         irq_enable();
@@ -219,13 +245,13 @@ static int loop(struct vcpu *v) {
         struct vm_exit *e = &v->recent[v->recent_next % ARRAY_SIZE(v->recent)];
         irq_disable();
         if (likely(!(v->gate | v->event.any | THIS_CPU->need_resched))) {
-            vmm_vendor->run_on(v, e);
-        } else {
+            vmm_vendor->run_on(v, v->ticks, e);
+        } else if (!run_on_specially(v, e)) {
             irq_enable();
             r = get_ready(v);
             if (r != GO_ON)
                 return r;
-            run_specially(v, e);
+            run_anew(v, e);
         }
         irq_enable();
         v->recent_next++;
@@ -320,17 +346,22 @@ static int run(struct vcpu *v) {
 
 // What the extension was asked for can be done on this machine. 0 or -errno.
 static int check_control(const struct vcpu *v) {
-    uint32_t control = v->chrono->control;
-    if ((control & CHRONO_MASK_IRQS) && !(control & CHRONO_STOP_AT))
-        return -EINVAL; // nothing would end the slice
-    bool counts = control & (CHRONO_STOP_AT | CHRONO_VTIME);
+    bool by_count = v->control & CHRONO_STOP_AT, by_time = v->control & CHRONO_STOP_TSC;
+    if (by_count ? by_time : v->control & CHRONO_MASK_IRQS)
+        return -EINVAL; // two ends, or none of a slice
+    bool counts = v->control & (CHRONO_STOP_AT | CHRONO_VTIME);
     return counts && vmm_clock.info.kind == CHRONO_CLOCK_NONE ? -EOPNOTSUPP : 0;
 }
 
 long vcpu_run(struct vcpu *v) {
     if (v->run->cr8 & ~15ull)
         return -EINVAL;
-    if (unlikely(v->chrono->control)) {
+    v->stop_at = READ_ONCE(v->chrono->stop_count);
+    if (unlikely(v->control != READ_ONCE(v->chrono->control))) {
+        v->control = READ_ONCE(v->chrono->control);
+        v->attention = true;
+    }
+    if (unlikely(v->control)) {
         int err = check_control(v);
         if (err)
             return err;
@@ -343,8 +374,7 @@ long vcpu_run(struct vcpu *v) {
     v->cr8 = v->run->cr8;
     v->count = v->chrono->count;
     void *host_fpu = enter_guest_mode(v);
-    vcpu_bring_here(v); // from now on what is stale is on this processor
-    v->unloaded = false;
+    load(v); // from now on what is stale is on this processor
     irq_enable();
     breakpoint_enter(v);
     int r = run(v);

@@ -105,14 +105,16 @@ struct vcpu {
         uint8_t
             soft_length; // instruction length of a soft interrupt or exception being re-injected
     } event;
-    uint32_t control;    // (V) chrono_run.control as the next entry heeds it
+    uint32_t control; // (V) chrono_run.control and stop_count as they were when KVM_RUN began
+    uint64_t stop_at;
     uint32_t intercepts; // (V) INTERCEPT_* of the next entry
     uint64_t ticks;      // (V) how long it may last; 0: not determined yet
     union {              // what keeps the next entry from being a plain one (run.c)
         struct {
             bool attention; // (A) everything must be looked at first
             bool unloaded;  // (V) the hardware of this processor does not have it, or not its MSRs
-            bool special;   // (V) something must be done around it
+            bool
+                special; // (V) something must be done around each entry, or it has an end of its own
         };
         uint32_t gate;
     };

@@ -9,6 +9,7 @@ enum vmm_ability {
     ABILITY_STEP,         // monitor trap flag works (probed, not believed)
     ABILITY_EXECUTE_ONLY, // second-level entries may allow only execution
     ABILITY_DIRTY_BITS,   // second-level accessed and dirty bits
+    ABILITY_FAST_STRINGS, // REP MOVS and STOS are fast (IA32_MISC_ENABLE)
 };
 
 // What an entry should watch for; the vendor translates it into its control fields.
@@ -64,9 +65,9 @@ struct vmm_vendor {
     // and fills in the exit. Adds to v->count what the guest executed. All parts but PART_EAGER become
     // stale. No vcpu_put() since vcpu_load(), and the same world.
     void (*run)(struct vcpu *v, uint32_t intercepts, uint64_t ticks, struct vm_exit *e);
-    // (L) The same once more as the last run() was: with its intercepts, ticks, TSC and breakpoints, and
-    // no event to be delivered.
-    void (*run_on)(struct vcpu *v, struct vm_exit *e);
+    // (L) The same once more as the last run() was: with its intercepts, TSC and breakpoints, and no event to
+    // be delivered.
+    void (*run_on)(struct vcpu *v, uint64_t ticks, struct vm_exit *e);
 
     // Second-level tables changed: no processor may use old translations of this VM after return. Any
     // context that may wait for other processors. `address_space`: its root.

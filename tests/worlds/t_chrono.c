@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include <sys/eventfd.h>
 #include <sys/wait.h>
+#include <x86intrin.h>
 #include "kvm.h"
 #include "../../vmm/extension.h"
 
@@ -122,6 +123,28 @@ static void test_without_counts(void) {
     CHECK_EQUAL("a step, by the trap flag", run(&m), KVM_EXIT_CHRONO_STOP);
     CHECK_EQUAL("is one instruction", regs(&m).rip, CODE + 2);
     check(!(regs(&m).rflags & 0x100), "which leaves no trace", "%llx", regs(&m).rflags);
+    end_machine(&m);
+}
+
+// The end of a run by the host's TSC, with or without an instruction clock; also of a guest that exits all the time.
+static void test_host_time(void) {
+    struct machine m = new_machine();
+    start64(&m, guest_loop, guest_loop_end);
+    chrono(&m)->control = CHRONO_STOP_TSC;
+    chrono(&m)->stop_count = 0;
+    CHECK_EQUAL("a time that is over", run(&m), KVM_EXIT_CHRONO_STOP);
+    check(regs(&m).rax == 0 && regs(&m).rip == CODE, "nothing was executed", "%llx", regs(&m).rip);
+    uint64_t stop = chrono(&m)->stop_count = __rdtsc() + 3000000;
+    CHECK_EQUAL("a stop by the TSC", run(&m), KVM_EXIT_CHRONO_STOP);
+    check(__rdtsc() >= stop && regs(&m).rax > 0, "not before its time", "%llu", regs(&m).rax);
+    start64(&m, guest_mixed, guest_mixed_end);
+    stop = chrono(&m)->stop_count = __rdtsc() + 300000;
+    CHECK_EQUAL("the same among exits", run(&m), KVM_EXIT_CHRONO_STOP);
+    check(__rdtsc() >= stop && regs(&m).rbx > 0, "not before its time", "%llu", regs(&m).rbx);
+    chrono(&m)->control = CHRONO_STOP_TSC | CHRONO_STOP_AT;
+    CHECK_EQUAL("two ends", run(&m), -EINVAL);
+    chrono(&m)->control = CHRONO_STOP_TSC | CHRONO_MASK_IRQS;
+    CHECK_EQUAL("masked, with no count", run(&m), -EINVAL);
     end_machine(&m);
 }
 
@@ -322,6 +345,7 @@ int main(void) {
     } else {
         test_without_counts();
     }
+    test_host_time();
     test_wake();
     test_clone(counts);
     test_clone_within();

@@ -111,21 +111,23 @@ static void host_events(struct vm_exit *e) {
 #define LONGEST_TICKS 10000000
 
 // What stays as it is from entry to entry until it is wanted otherwise.
-static void prepare(struct vcpu *v, uint32_t intercepts, uint64_t ticks) {
+static void prepare(struct vcpu *v, uint32_t intercepts) {
     struct vmx_vcpu *x = vmx_of(v);
-    if (unlikely(vmx_pmc_on)) {
-        intercepts |= vmx_pmc_arm(v, ticks) ? INTERCEPT_STEP : 0;
-        ticks = LONGEST_TICKS; // branches are no measure of time
-    }
     if (intercepts != x->intercepts)
         set_controls(v, intercepts);
     if (v->event.any)
         vmx_inject(v);
-    if (ticks != x->ticks)
-        set_timer(v, ticks);
     set_tsc(v);
     if (unlikely(v->hw_dr7 & DR7_ENABLES))
         load_breakpoints(v);
+}
+
+// Ports are what a guest asks for most.
+static inline bool read_port_exit(struct vcpu *v, struct vm_exit *e) {
+    e->kind = EXIT_IO;
+    e->length = vmcs_read32(v, EXIT_INSTRUCTION_LENGTH);
+    vmx_decode_port(v, e);
+    return false;
 }
 
 // Reads what nearly every exit needs. True: the exit needs more of the host than a record.
@@ -139,7 +141,7 @@ static bool read_exit(struct vcpu *v, struct vm_exit *e) {
     e->raw_reason = reason;
     e->vectoring = false;
     if (unlikely(reason >= VMX_REASONS || vmx_reasons[reason].needs != NEEDS_LENGTH))
-        return vmx_decode_exit(v, e);
+        return reason == VMX_REASON_IO ? read_port_exit(v, e) : vmx_decode_exit(v, e);
     e->kind = vmx_reasons[reason].kind; // the short way, for instructions without operands
     e->length = vmcs_read32(v, EXIT_INSTRUCTION_LENGTH);
     e->qualification = 0;
@@ -175,9 +177,11 @@ static void instruction_failed(struct vcpu *v, struct vm_exit *e) {
     entry_failed(v, e);
 }
 
-void vmx_run_on(struct vcpu *v, struct vm_exit *e) {
+void vmx_run_on(struct vcpu *v, uint64_t ticks, struct vm_exit *e) {
     struct vmx_vcpu *x = vmx_of(v);
     vmx_write_dirty(v);
+    if (ticks != x->ticks)
+        set_timer(v, ticks);
     if (unlikely(x->passage.tsc_mask))
         set_virtual_time(v);
     if (unlikely(v->cr2 != read_cr2()))
@@ -195,7 +199,11 @@ void vmx_run_on(struct vcpu *v, struct vm_exit *e) {
 }
 
 void vmx_run(struct vcpu *v, uint32_t intercepts, uint64_t ticks, struct vm_exit *e) {
-    prepare(v, intercepts, ticks);
-    vmx_run_on(v, e);
+    if (unlikely(vmx_pmc_on)) {
+        intercepts |= vmx_pmc_arm(v, ticks) ? INTERCEPT_STEP : 0;
+        ticks = LONGEST_TICKS; // branches are no measure of time
+    }
+    prepare(v, intercepts);
+    vmx_run_on(v, ticks, e);
     vmx_of(v)->injecting = false;
 }

@@ -82,7 +82,7 @@ void vmx_vcpu_put(struct vcpu *v);
 // run.c
 void vmx_set_host_state(struct vcpu *v);
 void vmx_run(struct vcpu *v, uint32_t intercepts, uint64_t ticks, struct vm_exit *e);
-void vmx_run_on(struct vcpu *v, struct vm_exit *e);
+void vmx_run_on(struct vcpu *v, uint64_t ticks, struct vm_exit *e);
 // inject.c: events into the entry, and interrupted deliveries back into v->event.
 void vmx_inject(struct vcpu *v);
 void vmx_save_vectoring(struct vcpu *v, uint32_t info); // valid IDT-vectoring information
@@ -101,11 +101,14 @@ struct vmx_reason {
     uint8_t kind;  // enum exit_kind; EXIT_HOST: no such reason
     uint8_t needs; // which fields the neutral record gets
 };
-#define VMX_REASONS 64
+#define VMX_REASONS   64
+#define VMX_REASON_IO 30
 extern const struct vmx_reason vmx_reasons[VMX_REASONS]; // by basic exit reason
 // e->raw_reason is set already and e->vectoring is false. True: the host has something to do with it, too (exceptions, NMIs, entry
 // failures).
 bool vmx_decode_exit(struct vcpu *v, struct vm_exit *e);
+// Of an exit for a port, all but kind and length.
+void vmx_decode_port(struct vcpu *v, struct vm_exit *e);
 // vmcs_init.c: a new VMCS, current on this processor, with all constant fields.
 void vmx_vmcs_init(struct vcpu *v);
 void vmx_write_host_state(struct vcpu *v);
