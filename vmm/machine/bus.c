@@ -90,7 +90,15 @@ static uint64_t mask(unsigned width) {
     return width >= 8 ? UINT64_MAX : (1ull << width * 8) - 1;
 }
 
+// Nearly every access is to one range, which takes it as it is.
+static bool takes_whole(const struct bus_range *r, uint64_t address, unsigned width) {
+    return r && width <= r->max_width && address + width - r->base <= r->size;
+}
+
 uint64_t bus_read(struct machine *m, enum bus_space s, uint64_t address, unsigned width) {
+    struct bus_range *whole = find(m, s, address);
+    if (takes_whole(whole, address, width) && whole->read)
+        return whole->read(whole->opaque, address - whole->base, width) & mask(width);
     uint64_t value = 0;
     for (unsigned done = 0; done < width;) {
         struct bus_range *r;
@@ -108,6 +116,11 @@ uint64_t bus_read(struct machine *m, enum bus_space s, uint64_t address, unsigne
 
 void bus_write(struct machine *m, enum bus_space s, uint64_t address, unsigned width,
                uint64_t value) {
+    struct bus_range *whole = find(m, s, address);
+    if (takes_whole(whole, address, width) && whole->write) {
+        whole->write(whole->opaque, address - whole->base, width, value & mask(width));
+        return;
+    }
     for (unsigned done = 0; done < width;) {
         struct bus_range *r;
         unsigned w = piece(m, s, address + done, width - done, &r);

@@ -36,8 +36,8 @@ int msr_setup(struct machine *m);
 void msr_exit_read(struct cpu *c);
 void msr_exit_write(struct cpu *c);
 
-// plain.c: a KVM that does not count. The count is the host's TSC, and a timer interrupts KVM_RUN.
+// plain.c: time is the host's, and so is the count: its TSC.
 void plain_start(struct machine *m);
 uint64_t plain_count(void);
-// `run` is to be left when the count reaches `stop_count`, by a signal that also sets immediate_exit.
-void plain_arm(struct machine *m, struct kvm_run *run, uint64_t stop_count);
+// KVM_RUN is to be left when the count reaches `stop_count`; where that takes a signal, it also sets immediate_exit.
+void plain_arm(struct cpu *c, uint64_t stop_count);

@@ -53,11 +53,12 @@ void exits_note(struct cpu *c) {
     struct machine *m = c->machine;
     const struct kvm_run *run = c->run;
     struct exit_note *e = &m->exits.last[m->exits.total++ % EXITS_KEPT];
-    *e = (struct exit_note){.v = vtime_now(m),
-                            .count = m->count,
-                            .rip = c->chrono ? c->chrono->rip : 0,
-                            .reason = run->exit_reason,
-                            .cpu = (uint8_t)c->index};
+    e->v = vtime_now(m);
+    e->count = m->count;
+    e->rip = c->chrono ? c->chrono->rip : 0;
+    e->reason = run->exit_reason;
+    e->cpu = (uint8_t)c->index;
+    e->size = 0;
     if (e->reason == KVM_EXIT_IO) {
         note_port(e, run);
     } else if (e->reason == KVM_EXIT_MMIO) {

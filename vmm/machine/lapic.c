@@ -51,6 +51,10 @@ static int highest(const uint32_t *set) {
     return -1;
 }
 
+static bool is_empty(const uint32_t *set) {
+    return !(set[0] | set[1] | set[2] | set[3] | set[4] | set[5] | set[6] | set[7]);
+}
+
 static void set_bit(uint32_t *set, uint8_t vector, bool value) {
     uint32_t bit = 1u << (vector & 31);
     set[vector >> 5] = value ? set[vector >> 5] | bit : set[vector >> 5] & ~bit;
@@ -64,8 +68,10 @@ uint8_t lapic_ppr(const struct lapic *l) {
 }
 
 int lapic_pending(const struct lapic *l) {
+    if (is_empty(l->irr)) // asked before every entry
+        return -1;
     int vector = highest(l->irr);
-    if (vector < 0 || !(l->base & APIC_BASE_ENABLE) || vector >> 4 <= lapic_ppr(l) >> 4)
+    if (!(l->base & APIC_BASE_ENABLE) || vector >> 4 <= lapic_ppr(l) >> 4)
         return -1;
     return vector;
 }

@@ -148,6 +148,7 @@ static int choose_clock(struct machine *m) {
             machine_log(m, "clock none needs Chronovisor's /dev/kvm");
         return c->clock_none ? -ENOTSUP : 0;
     }
+    m->extension = true;
     m->steps_in_shadow = clock.steps_in_shadow;
     m->exact = clock.kind != CHRONO_CLOCK_NONE && !c->clock_none && !c->clock_host;
     m->by_exits = !m->exact && (c->clock_none || c->record || c->replay);

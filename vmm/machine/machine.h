@@ -80,6 +80,7 @@ struct machine {
     unsigned unclaimed_count[2];
     uint32_t pci_lines
         [IRQ_PCI_LINES]; // irq.c: sources that assert each PCI interrupt line, a bit per slot
+    bool extension;      // KVM has vmm/extension.h's
     // Virtual time (vtime.h): V = anchor + count. `exact`: the VMM counts instructions and stops the guest
     // at counts; otherwise the count is the host's TSC.
     bool exact;

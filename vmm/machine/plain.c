@@ -1,5 +1,5 @@
 // Virtual time under a KVM without an instruction clock: V is the host's TSC less what it was at the start,
-// as the guest's own TSC is, and stops are made by a timer signal.
+// as the guest's own TSC is. Stops are made by the extension, or under another KVM by a timer signal.
 #define _GNU_SOURCE
 #include <signal.h>
 #include <string.h>
@@ -33,7 +33,7 @@ void plain_start(struct machine *m) {
     m->anchor = cpu_get_msr(&m->cpus[0], MSR_TSC) - plain_count();
 }
 
-void plain_arm(struct machine *m, struct kvm_run *run, uint64_t stop_count) {
+static void arm_timer(struct machine *m, struct kvm_run *run, uint64_t stop_count) {
     running = run;
     if (stop_count == armed && plain_count() < armed)
         return;
@@ -42,4 +42,13 @@ void plain_arm(struct machine *m, struct kvm_run *run, uint64_t stop_count) {
     struct itimerspec when = {
         .it_value = {.tv_sec = ns / NS_PER_SECOND, .tv_nsec = ns % NS_PER_SECOND + 1}};
     timer_settime(timer, 0, &when, NULL);
+}
+
+void plain_arm(struct cpu *c, uint64_t stop_count) {
+    if (!c->chrono) {
+        arm_timer(c->machine, c->run, stop_count);
+        return;
+    }
+    c->chrono->control = CHRONO_STOP_TSC;
+    c->chrono->stop_count = stop_count;
 }

@@ -57,6 +57,15 @@ static bool stop_is_due(const struct machine *m) {
     return !m->debug || !debug_in_shadow(m);
 }
 
+// Where nothing is recorded and no other vCPU waits for its turn, a slice is no more than the time until somebody
+// looks after terminals: as long as nobody notices.
+#define LOOKS_PER_SECOND 50
+static void begin_slice(struct machine *m) {
+    bool plain = !m->exact && !m->by_exits;
+    m->next_stop = plain && m->cpu_count == 1 ? m->count + m->hz / LOOKS_PER_SECOND
+                                              : inputs_next_stop(m->inputs, m->count);
+}
+
 static void stop(struct machine *m) {
     complete_access(m->current);
     struct landmark at = landmark(m);
@@ -68,7 +77,7 @@ static void stop(struct machine *m) {
         return;
     deliver_inputs(m, &at);
     output_flush_all();
-    m->next_stop = inputs_next_stop(m->inputs, m->count);
+    begin_slice(m);
     m->yield = true;
 }
 
@@ -277,9 +286,10 @@ static void (*const chrono_exits[])(struct cpu *) = {
 static void handle_exit(struct cpu *c) {
     uint32_t reason = c->run->exit_reason;
     void (*handler)(struct cpu *) = NULL;
-    if (!exit_of_debugger(c))
+    bool debugged = c->machine->debug;
+    if (!debugged || !exit_of_debugger(c))
         exits_note(c);
-    if (c->machine->debug && debug_takes_exit(c))
+    if (debugged && debug_takes_exit(c))
         return;
     if (reason < COUNT(kvm_exits))
         handler = kvm_exits[reason];
@@ -327,7 +337,7 @@ static void turn(struct machine *m) {
 
 enum machine_end machine_run(struct machine *m) {
     if (!m->paused)
-        m->next_stop = inputs_next_stop(m->inputs, m->count);
+        begin_slice(m);
     m->paused = false;
     while (m->end == MACHINE_RUNNING) {
         m->paused = m->debug && debug_pauses(m);
