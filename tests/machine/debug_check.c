@@ -351,6 +351,29 @@ static void test_shadows(void) {
     in_a_copy(break_in_shadows);
 }
 
+// An interrupt waits for STI. `variable` is in its shadow, `function` behind it.
+static enum break_kind waiting_kind;
+
+static void stop_before_an_interrupt(void) {
+    struct breakpoint list[] = {
+        {.kind = waiting_kind, .address = variable, .cr3 = ANY_CR3},
+        {.kind = waiting_kind, .address = function, .cr3 = ANY_CR3},
+    };
+    struct run_result r;
+    unsigned hits = 0, wrong = 0;
+    for (; (r = run(0, NEVER, list, 2)).end == RAN_TO_BREAKPOINT && hits < 20; hits++)
+        wrong += r.hit.which != hits % 2;
+    check(!wrong && hits == 20, "an interrupt comes behind the shadow", "%u of %u wrong", wrong,
+          hits);
+    finish("the same end after it");
+}
+
+static void test_waiting(void) {
+    in_a_copy(measure);
+    for (waiting_kind = BREAK_SOFTWARE; waiting_kind <= BREAK_HARDWARE; waiting_kind++)
+        in_a_copy(stop_before_an_interrupt);
+}
+
 // ---- a live VM -------------------------------------------------------------------------------------------
 // Steps over interrupts never see the handler, `function`; the variable that it changes says that it runs.
 static void test_steps_over_interrupts(void) {
@@ -426,9 +449,10 @@ static void test_interrupt(void) {
 static const struct {
     const char *name;
     void (*test)(void);
-} tests[] = {{"replay", test_replay},  {"shadows", test_shadows}, {"processors", test_processors},
-             {"places", test_places},  {"live", test_live},       {"interrupt", test_interrupt},
-             {"watches", test_watches}};
+} tests[] = {{"replay", test_replay},         {"shadows", test_shadows},
+             {"processors", test_processors}, {"places", test_places},
+             {"waiting", test_waiting},       {"live", test_live},
+             {"interrupt", test_interrupt},   {"watches", test_watches}};
 
 static void *shared(size_t size) {
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -13,7 +13,7 @@ def files(lab):
     """A folder for the image: guests, and the program that drives the operations."""
     folder = lab.folder / "files"
     (folder / "guests").mkdir(parents=True, exist_ok=True)
-    for name in ("exits", "queue", "race", "torture"):
+    for name in ("exits", "queue", "race", "torture", "debuggee"):
         shutil.copy(BUILD / f"guests/{name}.elf", folder / "guests")
     shutil.copy(BUILD / "machine-tests/debug_check", folder / "guests")
     # Boot sectors: sti; hlt; jmp to the hlt - jmp to itself - 2000 times sti; nop; mov ss, ax; nop; cli, then the end -
@@ -64,6 +64,7 @@ def live(lab):
     with lab.boot(Boot(extra=str(files(lab)))) as m:
         m.check("vmx -record /tmp/log -mem 64 /guests/shadows.bin")
         drive(m, "shadows", "-replay /tmp/log /guests/shadows.bin", "7c06", "7c09")
+        drive_replay(m, "waiting", "debuggee", "sti_shadow", "after_sti")
         drive(m, "live", "/guests/queue.elf", address("queue", "ticks"), address("queue", "timer_irq"))
         drive(m, "interrupt", "/guests/halts.bin")
         drive(m, "interrupt", "/guests/computes.bin")
