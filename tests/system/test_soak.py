@@ -88,7 +88,7 @@ def cut_off(lab, seconds):
     boot = Boot(extra=str(own_guests(lab)))
     with lab.boot(boot, disks=[disk], ips=IPS) as m:
         m.check(f"(vmx -record {LOGS}/cut -chaos 5 {options} < /dev/urandom > /dev/null 2>&1 &); "
-                "sleep 5")          # what is older than three seconds must be there
+                "sleep 5", limit=300)          # what is older than three seconds must be there
         time.sleep(seconds)
         m.running.process.kill()
         m.running.process.wait()
