@@ -57,11 +57,12 @@ def keys_for_jobs(lab):
     """^C, ^Z, fg and a background job on the screen; another terminal behind Alt-F2."""
     with lab.boot() as m:
         m.wait_screen(r"# *$", 60)
-        enter(m, "sleep 1000")
+        enter(m, "sh -c 'echo be\"gin\"; exec sleep 1000'")
+        m.wait_screen(r"^begin *$", 30)                     # before that a key would be the shell's
         m.type_keys("<ctrl-z>")
-        m.wait_screen(r"Stopped +sleep 1000", 30)
-        enter(m, "jobs | wc -l; fg")
-        m.wait_screen(r"^sleep 1000 *$", 30)
+        m.wait_screen(r"Stopped +sh -c", 30)
+        enter(m, "clear; fg")
+        m.wait_screen(r"^sh -c .*sleep 1000", 30)
         m.type_keys("<ctrl-c>")
         enter(m, "sleep 0.1 & wait; echo Ended-$?")
         m.wait_screen(r"^Ended-0", 30)
