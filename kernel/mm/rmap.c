@@ -8,7 +8,9 @@
 #include "mm/tlb.h"
 
 #define CELL_ENTRIES 3
-#define SPARE_MAX    512 // enough for copying one table
+// Enough for copying 16 tables: copies of a process that come and go, as a debugger's checkpoints, use the same
+// cells again. (256 KB)
+#define SPARE_MAX 8192
 
 struct rmap_cell {
     uint64_t entries[CELL_ENTRIES]; // physical addresses; used ones first

@@ -53,7 +53,7 @@ disks)
 programs)
     for round in 1 2 3 4 5; do
         seq 1000 | md5sum
-        sleep 0.05
+        sleep 0.2
     done ;;
 swap)
     /etc/rc.local
