@@ -73,5 +73,5 @@ soak: ## the tests that take hours
 
 bench: ## benchmarks beside Linux as a table, and as JSON in build/bench.json
 	$(Q)tools/deps build image emu test
-	$(Q)$(MAKE) -k $(KERNEL) worlds guests $(INITRD_TEST)
+	$(Q)$(MAKE) -k $(KERNEL) worlds guests machine-tests $(INITRD_TEST)
 	$(Q)tests/run --kind bench --level all $(addprefix --only ,$(T))
