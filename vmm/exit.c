@@ -99,8 +99,13 @@ static int memory(struct vcpu *v, const struct vm_exit *e) {
         return GO_ON;
     if (r < 0)
         return r;
-    if (r == 2)
-        return watch_hit(v, e);
+    if (r == 2) {
+        if (watch_hit(v, e) == USER_SPACE)
+            return USER_SPACE;
+        // The page is open for this instruction, which need not fault once more to have it mapped.
+        r = stage2_fault(v->vm->stage2, e->memory.gpa, access);
+        return r < 0 ? r : GO_ON;
+    }
     if (r == 1) {
         v->device_page = page;
         v->device_changes = changes;

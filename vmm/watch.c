@@ -195,8 +195,16 @@ static bool report_hit(struct vcpu *v, uint64_t gpa, uint64_t gva, unsigned size
     return w;
 }
 
+// Most accesses to a watched page are to something else on it: they need no decoding.
+static bool near_a_watch(struct vm *vm, uint64_t gpa) {
+    spin_lock(&vm->stage2->lock);
+    bool near = find_hit(vm, gpa, UNKNOWN, ACCESS_ALL);
+    spin_unlock(&vm->stage2->lock);
+    return near;
+}
+
 int watch_hit(struct vcpu *v, const struct vm_exit *e) {
-    if (v->chrono->control & CHRONO_WATCHES &&
+    if (v->chrono->control & CHRONO_WATCHES && near_a_watch(v->vm, e->memory.gpa) &&
         report_hit(v, e->memory.gpa, e->memory.gva_valid ? e->memory.gva : 0, access_size(v, e),
                    access_of(v, e)))
         return 0;
