@@ -7,7 +7,6 @@
 #include "mm/uaccess.h"
 #include "vmm/cpuid.h"
 #include "vmm/skip.h"
-#include "vmm/vendor.h"
 #include "vmm/x86.h"
 #include "vmm/vcpu_parts.h"
 
@@ -373,7 +372,7 @@ long msr_get_index_list(unsigned long arg) {
     return give_list(arg, list, list_all(list));
 }
 
-static const uint32_t feature_msrs[] = {MSR_ARCH_CAPABILITIES, MSR_BIOS_SIGN_ID, MSR_MISC_ENABLE};
+static const uint32_t feature_msrs[] = {MSR_ARCH_CAPABILITIES, MSR_BIOS_SIGN_ID};
 
 long msr_get_feature_list(unsigned long arg) {
     return give_list(arg, feature_msrs, ARRAY_SIZE(feature_msrs));
@@ -407,8 +406,6 @@ static int get_feature(void *context, struct kvm_msr_entry *entry) {
         entry->data = ARCH_CAPABILITIES;
     else if (entry->index == MSR_BIOS_SIGN_ID)
         entry->data = 1ull << 32;
-    else if (entry->index == MSR_MISC_ENABLE)
-        entry->data = vmm_vendor->has(ABILITY_FAST_STRINGS) ? MISC_ENABLE_FAST_STRINGS : 0;
     else
         return -ENOENT;
     return 0;

@@ -16,8 +16,6 @@
 #define MTRR_WRITE_BACK     6
 #define MTRR_VALID          (1u << 11)
 #define MTRR_ENABLE         (1u << 11)
-#define MSR_MISC_ENABLE     0x1a0 // SDM vol. 4
-#define FAST_STRINGS        1
 #define DEVICE_MEMORY       0xc0000000ull
 #define DEVICE_MEMORY_SIZE  0x40000000ull
 
@@ -182,22 +180,9 @@ static void set_mtrrs(struct cpu *c) {
     cpu_set_msr(c, MSR_MTRR_DEF_TYPE, MTRR_ENABLE | MTRR_WRITE_BACK);
 }
 
-// Fast strings are on after power-on, and kernels then prefer REP MOVS and STOS. Of a processor that does not have them
-// the guest is told the truth, unless what it does must not depend on the processor.
-static void set_fast_strings(struct cpu *c) {
-    struct machine *m = c->machine;
-    union one_msr host = {.head.nmsrs = 1};
-    host.head.entries[0].index = MSR_MISC_ENABLE;
-    if (m->exact || m->by_exits || ioctl(m->kvm_fd, KVM_GET_MSRS, &host) != 1)
-        return;
-    uint64_t guest = cpu_get_msr(c, MSR_MISC_ENABLE) & ~(uint64_t)FAST_STRINGS;
-    cpu_set_msr(c, MSR_MISC_ENABLE, guest | (host.head.entries[0].data & FAST_STRINGS));
-}
-
 void cpu_reset(struct cpu *c) {
     reset_registers(c);
     set_mtrrs(c);
-    set_fast_strings(c);
     CONTROL(c, KVM_SET_FPU, &c->initial->fpu);
     CONTROL(c, KVM_SET_XCRS, &c->initial->xcrs);
     reset_flags(&c->device);
