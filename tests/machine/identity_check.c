@@ -15,6 +15,7 @@
 #define FIRST       300  // steps at the begin, where segments are loaded
 #define STOPS       8    // at breakpoints, in a neighbourhood
 #define NEAR        2000 // ticks between random points of a neighbourhood
+#define TRIES       200  // at random points, in a neighbourhood
 
 enum kind { RANDOM, REP, INTERRUPTED, FAULTED, HLT, STI, MOV_SS, KINDS };
 static const char *const names[KINDS] = {"random", "rep", "interrupt", "fault",
@@ -173,14 +174,16 @@ static void look_around(unsigned steps) {
     }
 }
 
-static void random_points(unsigned n) {
-    while (all_seen() < n && !failures) {
+// `n` in all so far; where the history is over, on from V again.
+static void random_points(unsigned n, uint64_t v) {
+    for (unsigned tries = 0; all_seen() < n && !failures && tries < TRIES; tries++) {
         struct run_result r;
         timeline_goto(t, PLACE_COUNT, now().count + 1 + random_below(NEAR), &r);
         struct position p = now();
-        if (r.end != RAN_TO_PLACE || !step())
-            return;
-        point(in_rep(&p) ? REP : RANDOM);
+        if (r.end == RAN_TO_PLACE && step())
+            point(in_rep(&p) ? REP : RANDOM);
+        else
+            timeline_goto(t, PLACE_V, v, &r);
     }
 }
 
@@ -269,7 +272,7 @@ static void neighbourhood(uint64_t v, unsigned points, unsigned window) {
         check(false, "checkpoint", "%d", number);
     look_around(window);
     visit();
-    random_points(points);
+    random_points(points, v);
     timeline_delete_checkpoint(t, number);
 }
 
