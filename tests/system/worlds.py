@@ -10,6 +10,7 @@ in make test-all. Tags in the first lines of the source, all optional:
 """
 import re
 import subprocess
+import tempfile
 
 from emu.patience import patience
 from harness import BUILD, TOP, Boot, Failure, Test
@@ -43,9 +44,10 @@ def world(path, tags):
         if not program.exists():
             raise Failure(f"{program} was not built")
         if tags.get("linux") != "no":
-            done = subprocess.run(f"exec {program} {arguments}", shell=True, timeout=limit * patience(),
-                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT, check=False)
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:   # for what it leaves there
+                done = subprocess.run(f"exec {program} {arguments}", shell=True, cwd=folder,
+                                      timeout=limit * patience(), stdin=subprocess.DEVNULL,
+                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
             if done.returncode != 0:
                 raise Failure(f"it fails under Linux too, with {done.returncode}:\n"
                               + done.stdout.decode(errors="replace")[-2000:])
