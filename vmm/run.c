@@ -357,8 +357,9 @@ long vcpu_run(struct vcpu *v) {
     if (v->run->cr8 & ~15ull)
         return -EINVAL;
     v->stop_at = READ_ONCE(v->chrono->stop_count);
-    if (unlikely(v->control != READ_ONCE(v->chrono->control))) {
-        v->control = READ_ONCE(v->chrono->control);
+    uint32_t control = READ_ONCE(v->chrono->control);
+    if (unlikely(v->control != control)) {
+        v->control = control;
         v->attention = true;
     }
     if (unlikely(v->control)) {

@@ -46,12 +46,12 @@ static __attribute__((noinline)) void learn(struct known_fields *k, uint32_t gro
     f->group = group;
     f->hash = state_hash(data, size);
     state_sum_add(&k->sum, group, number, f->hash);
+    if (number >= k->count)
+        k->count = number + 1;
     if (size > SHORT && !(f->copy = malloc(size)))
         return; // without memory it is hashed each time
     memcpy(size > SHORT ? f->copy : f->bytes, data, size);
     f->size = size;
-    if (number >= k->count)
-        k->count = number + 1;
 }
 
 static __attribute__((noinline)) void compare(struct known_fields *k, uint32_t group,
