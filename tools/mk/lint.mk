@@ -18,6 +18,7 @@ format: ## lay out the C files that differ from the last commit
 
 lint-warnings:
 	$(SAY) LINT "compiler warnings are errors"
+	$(Q)mkdir -p $(BUILD)
 	$(Q)$(MAKE) -k WERROR=1 BUILD=$(BUILD)/werror kernel worlds > $(BUILD)/lint-warnings 2>&1 || \
 		{ grep -E 'error|warning|\*\*\*' $(BUILD)/lint-warnings | head -40; exit 1; }
 
