@@ -184,7 +184,7 @@ int breakpoint_hit(struct vcpu *v) {
     if (vcpu_translate(v, linear, ACCESS_EXEC, vcpu_cpl(v) == 3, &gpa, &error) ||
         !is_set(v->vm, gpa))
         return 0;
-    if (!(v->chrono->control & CHRONO_STEP))
+    if (!(v->control & CHRONO_STEP))
         return 2;
     watch_lift(v, gpa);
     return 1;

@@ -13,7 +13,7 @@ int breakpoint_hit(struct vcpu *v);
 // KVM_RUN begins: user space may have written to a page with breakpoints. v->lock held, may sleep.
 void breakpoint_enter_slow(struct vcpu *v);
 static inline void breakpoint_enter(struct vcpu *v) {
-    if (unlikely(v->vm->debugged) && !(v->chrono->control & CHRONO_MEMORY_KEPT))
+    if (unlikely(v->vm->debugged) && !(v->control & CHRONO_MEMORY_KEPT))
         breakpoint_enter_slow(v);
 }
 

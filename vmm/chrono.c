@@ -74,7 +74,7 @@ int vcpu_chrono_insn(struct vcpu *v, const struct vm_exit *e, uint32_t insn) {
 
 int vcpu_step_done(struct vcpu *v) {
     watch_step_done(v);
-    if (v->chrono->control & CHRONO_STEP) {
+    if (v->control & CHRONO_STEP) {
         v->run->exit_reason = KVM_EXIT_CHRONO_STOP;
         return 0;
     }

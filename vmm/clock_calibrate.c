@@ -28,10 +28,10 @@ static const char *measure_passage(struct probe_guest *g) {
     }
     vmm_clock.passage_ticks = ticks;
     // What the guest's first instruction reads when its TSC should be 0 there.
-    g->v->chrono->control = CHRONO_VTIME;
+    g->v->control = CHRONO_VTIME;
     probe_guest_start(g, probe_tsc, 0);
     probe_guest_run(g, UINT32_MAX);
-    g->v->chrono->control = 0;
+    g->v->control = 0;
     vmm_clock.ticks_before_guest = g->v->gpr[GPR_RAX] | g->v->gpr[GPR_RDX] << 32;
     return vmm_clock.ticks_before_guest < ticks ? NULL : not_constant;
 }

@@ -48,6 +48,7 @@ static int clone_vcpu(struct vcpu *to, struct vcpu *from) {
     to->activity = from->activity;
     to->pending_debug = from->pending_debug;
     to->event = from->event;
+    to->control = from->control;
     to->count = from->count;
     to->injected_at = from->injected_at;
     to->injected = from->injected;

@@ -82,7 +82,7 @@ int dr_exit(struct vcpu *v, const struct vm_exit *e) {
         vcpu_debug_changed(v);
         return raise(v, VECTOR_DB, false);
     }
-    if (v->chrono->control & CHRONO_TRAP_DR) {
+    if (v->control & CHRONO_TRAP_DR) {
         v->run->exit_reason = KVM_EXIT_CHRONO_DR;
         v->run->hw.hardware_exit_reason = e->qualification;
         return 0;

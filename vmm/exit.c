@@ -141,7 +141,7 @@ static int triple_fault(struct vcpu *v, const struct vm_exit *e) {
 
 // RDPMC without user space's help: the virtual CPU has no counters.
 static int rdpmc(struct vcpu *v, const struct vm_exit *e) {
-    if (v->chrono->control & CHRONO_TRAP_RAND)
+    if (v->control & CHRONO_TRAP_RAND)
         return vcpu_chrono_insn(v, e, CHRONO_INSN_RDPMC);
     vcpu_inject_exception(v, VECTOR_GP, true, 0);
     return GO_ON;
@@ -152,7 +152,7 @@ static int random_number(struct vcpu *v, const struct vm_exit *e) {
     bool seed = e->kind == EXIT_RDSEED;
     if (!(seed ? v->has_rdseed : v->has_rdrand))
         return inject_ud(v, e);
-    if (v->chrono->control & CHRONO_TRAP_RAND)
+    if (v->control & CHRONO_TRAP_RAND)
         return vcpu_chrono_insn(v, e, seed ? CHRONO_INSN_RDSEED : CHRONO_INSN_RDRAND);
     vcpu_no_random(v, e);
     return GO_ON;
@@ -160,7 +160,7 @@ static int random_number(struct vcpu *v, const struct vm_exit *e) {
 
 static int rdtsc_exit(struct vcpu *v, const struct vm_exit *e) {
     bool rdtscp = e->kind == EXIT_RDTSCP;
-    if (!(v->chrono->control & CHRONO_VTIME) && (v->chrono->control & CHRONO_TRAP_TSC))
+    if (!(v->control & CHRONO_VTIME) && (v->control & CHRONO_TRAP_TSC))
         return vcpu_chrono_insn(v, e, rdtscp ? CHRONO_INSN_RDTSCP : CHRONO_INSN_RDTSC);
     uint64_t tsc = vcpu_tsc(v);
     v->gpr[GPR_RAX] = (uint32_t)tsc;
@@ -172,7 +172,7 @@ static int rdtsc_exit(struct vcpu *v, const struct vm_exit *e) {
 }
 
 static int pause(struct vcpu *v, const struct vm_exit *e) {
-    if (v->chrono->control & CHRONO_TRAP_PAUSE)
+    if (v->control & CHRONO_TRAP_PAUSE)
         return vcpu_chrono_insn(v, e, CHRONO_INSN_PAUSE);
     return skip(v, e);
 }

@@ -21,7 +21,7 @@ void vcpu_no_random(struct vcpu *v, const struct vm_exit *e);
 int vcpu_step_done(struct vcpu *v);
 // True while one instruction at a time is wanted, by the extension or KVM_GUESTDBG_SINGLESTEP.
 static inline bool vcpu_stepping(const struct vcpu *v) {
-    return unlikely((v->chrono->control & CHRONO_STEP) ||
+    return unlikely((v->control & CHRONO_STEP) ||
                     (v->guest_debug.control & KVM_GUESTDBG_SINGLESTEP));
 }
 long chrono_get_state(struct vcpu *v, unsigned long arg);

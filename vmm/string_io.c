@@ -42,9 +42,8 @@ static uint64_t elements_wanted(struct vcpu *v, const struct emulation *em) {
     uint64_t n = guest_gpr(v, GPR_RCX, false, em->io.address_size);
     if ((v->rflags & RFLAGS_TF) || vcpu_stepping(v) || v->step_over)
         return MIN(n, 1ull);
-    if ((v->chrono->control & CHRONO_STOP_AT) && vmm_clock.rules.iteration &&
-        v->chrono->stop_count > v->count)
-        n = MIN(n, v->chrono->stop_count - v->count);
+    if ((v->control & CHRONO_STOP_AT) && vmm_clock.rules.iteration && v->stop_at > v->count)
+        n = MIN(n, v->stop_at - v->count);
     return n;
 }
 

@@ -3,7 +3,7 @@
 #include "vmm/msr.h"
 
 uint64_t vcpu_tsc(struct vcpu *v) {
-    if (v->chrono->control & CHRONO_VTIME)
+    if (v->control & CHRONO_VTIME)
         return v->chrono->vtime_base + v->count;
     return rdtsc() + v->tsc_offset;
 }

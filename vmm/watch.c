@@ -204,7 +204,7 @@ static bool near_a_watch(struct vm *vm, uint64_t gpa) {
 }
 
 int watch_hit(struct vcpu *v, const struct vm_exit *e) {
-    if (v->chrono->control & CHRONO_WATCHES && near_a_watch(v->vm, e->memory.gpa) &&
+    if (v->control & CHRONO_WATCHES && near_a_watch(v->vm, e->memory.gpa) &&
         report_hit(v, e->memory.gpa, e->memory.gva_valid ? e->memory.gva : 0, access_size(v, e),
                    access_of(v, e)))
         return 0;

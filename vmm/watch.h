@@ -24,7 +24,7 @@ int watch_hit(struct vcpu *v, const struct vm_exit *e);
 bool watch_catches(struct vcpu *v, uint64_t linear, uint64_t size, unsigned access, bool user);
 static inline bool watch_stops(struct vcpu *v, uint64_t linear, uint64_t size, unsigned access,
                                bool user) {
-    return unlikely(v->vm->debugged) && v->chrono->control & CHRONO_WATCHES &&
+    return unlikely(v->vm->debugged) && v->control & CHRONO_WATCHES &&
            watch_catches(v, linear, size, access, user);
 }
 // Opens the page of gpa for one instruction of v. v->lock held, may sleep.

@@ -260,7 +260,7 @@ static void test_msr_tsc(void **state) {
     uint64_t adjust = read_msr(0x3b);
     write_msr(0x3b, adjust + 5000000000000);
     assert_true(read_msr(0x10) >= 5000000001000);
-    chrono_run.control = CHRONO_VTIME;
+    vcpu.control = CHRONO_VTIME;
     chrono_run.vtime_base = 77;
     vcpu.count = 3;
     assert_int_equal(read_msr(0x10), 80);

@@ -555,7 +555,7 @@ static void test_fetch_cache(void **state) {
 // ---- page watches -------------------------------------------------------------------------------------
 static void watch(uint64_t linear, uint64_t size, unsigned access) {
     g.vm.debugged = true;
-    g.v.chrono->control = CHRONO_WATCHES;
+    g.v.control = CHRONO_WATCHES;
     g.watch = (struct guest_watch){linear, size, access};
 }
 
@@ -579,7 +579,7 @@ static void test_watch_behind_a_device(void **state) {
         expect_watch();
         assert_int_equal(get(ram, 4), 0);
     }
-    g.v.chrono->control = 0;
+    g.v.control = 0;
     assert_int_equal(complete(), 1);
     assert_int_equal(get(ram, 4), 0x44332211);
     assert_int_equal(g.v.rip, CODE + 1);

@@ -180,8 +180,8 @@ static void test_stops_at_the_count(void **state) {
     g.v.gpr[GPR_RSI] = RAM;
     g.v.gpr[GPR_RCX] = 100;
     g.v.count = 1000;
-    g.v.chrono->control = CHRONO_STOP_AT;
-    g.v.chrono->stop_count = 1007;
+    g.v.control = CHRONO_STOP_AT;
+    g.v.stop_at = 1007;
     assert_int_equal(run(false, 1, true), 1);
     assert_int_equal(g.v.count, 1007);
     assert_int_equal(g.v.gpr[GPR_RCX], 93);
@@ -211,7 +211,7 @@ static void test_segment_limit(void **state) {
 // ---- page watches -------------------------------------------------------------------------------------
 static void watch(uint64_t linear, uint64_t size, unsigned access) {
     g.vm.debugged = true;
-    g.v.chrono->control = CHRONO_WATCHES;
+    g.v.control = CHRONO_WATCHES;
     g.watch = (struct guest_watch){linear, size, access};
 }
 
@@ -231,7 +231,7 @@ static void test_watched_input(void **state) {
     assert_null(g.v.complete);
     assert_int_equal(port_at, 4);
     assert_memory_equal(ram + 4, before, 8);
-    g.v.chrono->control = 0;
+    g.v.control = 0;
     assert_int_equal(run_all(true, 2), 1);
     assert_memory_equal(ram, port_data, 16);
     assert_int_equal(g.v.count, 8);
@@ -266,7 +266,7 @@ static void test_watch_behind_the_port(void **state) {
     g.v.complete = NULL;
     assert_int_equal(complete(&g.v), 0);
     assert_int_equal(g.v.run->exit_reason, KVM_EXIT_CHRONO_WATCH);
-    g.v.chrono->control = 0;
+    g.v.control = 0;
     complete = g.v.complete;
     assert_non_null(complete);
     assert_int_equal(complete(&g.v), 1);

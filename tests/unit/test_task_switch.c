@@ -327,7 +327,7 @@ static void stops_at(unsigned source, uint64_t at, unsigned access, bool stops) 
 
 static void test_watches(void **state) {
     g.vm.debugged = true;
-    g.v.chrono->control = CHRONO_WATCHES;
+    g.v.control = CHRONO_WATCHES;
     stops_at(BY_JMP, OLD + 0x20, ACCESS_WRITE, true);        // EIP is saved
     stops_at(BY_JMP, NEW + 0x67, ACCESS_READ, true);         // on its second page
     stops_at(BY_JMP, GDT + NEW_SEL + 5, ACCESS_WRITE, true); // becomes busy

@@ -34,7 +34,7 @@ static void test_watch(void **state) {
     uint64_t value = 1;
     model_check_access(m, 0x3000, true);
     set_watch(m, 5, CHRONO_WRITE, 0x3100, 4);
-    m->chrono.control = CHRONO_WATCHES;
+    m->cpu.control = CHRONO_WATCHES;
     assert_int_equal(model_access(m, 0x3000, ACCESS_READ, &value), 0);
     // A write beside the watched bytes: stepped over, then closed again.
     assert_int_equal(model_access(m, 0x3200, ACCESS_WRITE, &value), 2);
@@ -51,7 +51,7 @@ static void test_watch(void **state) {
     assert_int_equal(m->run.exit_reason, KVM_EXIT_CHRONO_WATCH);
     assert_int_equal(m->chrono.watch_gpa, 0x30fc);
     assert_int_equal(m->chrono.watch_id, 5);
-    m->chrono.control = 0;
+    m->cpu.control = 0;
     assert_int_equal(watch_hit(&m->cpu, &e), 1);
     assert_int_equal(model_access(m, 0x30f8, ACCESS_WRITE, &value), 0);
     watch_step_done(&m->cpu);
@@ -78,7 +78,7 @@ static void test_watch_catches(void **state) {
     assert_false(catches(m, 0x3000, 0x3000, ACCESS_READ)); // nothing is watched
     set_watch(m, 5, CHRONO_WRITE, 0x4100, 4);
     assert_false(catches(m, 0x3000, 0x3000, ACCESS_WRITE)); // without CHRONO_WATCHES
-    m->chrono.control = CHRONO_WATCHES;
+    m->cpu.control = CHRONO_WATCHES;
     assert_false(catches(m, 0x3000, 0x3000, ACCESS_READ));
     assert_false(catches(m, 0x40fe, 2, ACCESS_WRITE));
     assert_false(catches(m, 0x4104, 4, ACCESS_WRITE));
@@ -141,7 +141,7 @@ static void test_breakpoint(void **state) {
     // Reads see the original, one instruction at a time.
     assert_int_equal(model_access(m, 0x4000, ACCESS_READ, &value), 2);
     struct vm_exit e = violation(0x4000, ACCESS_READ);
-    m->chrono.control = CHRONO_WATCHES;
+    m->cpu.control = CHRONO_WATCHES;
     assert_int_equal(watch_hit(&m->cpu, &e), 1);
     assert_int_equal(model_access(m, 0x4000, ACCESS_READ, &value), 0);
     assert_int_equal(value, 0x1122334455667788);
@@ -163,7 +163,7 @@ static void test_breakpoint(void **state) {
     // The exit.
     m->cpu.rip = 0x4001;
     assert_int_equal(breakpoint_hit(&m->cpu), 2);
-    m->chrono.control = CHRONO_STEP;
+    m->cpu.control = CHRONO_STEP;
     assert_int_equal(breakpoint_hit(&m->cpu), 1);
     assert_int_equal(model_access(m, 0x4000, ACCESS_EXEC, &value), 0);
     assert_int_equal(value, m->pages[104].value);

@@ -69,7 +69,7 @@ static void set_timer(struct vcpu *v, uint64_t ticks) {
 // The guest's TSC is virtual time, which stands still between its passages, or the host's with an offset.
 static void set_tsc(struct vcpu *v) {
     struct vmx_passage *p = &vmx_of(v)->passage;
-    p->tsc_mask = v->chrono->control & CHRONO_VTIME ? UINT64_MAX : 0;
+    p->tsc_mask = v->control & CHRONO_VTIME ? UINT64_MAX : 0;
     p->tsc_base = v->tsc_offset;
 }
 
