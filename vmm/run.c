@@ -354,8 +354,6 @@ static int check_control(const struct vcpu *v) {
 }
 
 long vcpu_run(struct vcpu *v) {
-    if (v->run->cr8 & ~15ull)
-        return -EINVAL;
     v->stop_at = READ_ONCE(v->chrono->stop_count);
     uint32_t control = READ_ONCE(v->chrono->control);
     if (unlikely(v->control != control)) {
@@ -372,7 +370,10 @@ long vcpu_run(struct vcpu *v) {
         if (err)
             return err;
     }
-    v->cr8 = v->run->cr8;
+    uint64_t cr8 = READ_ONCE(v->run->cr8);
+    if (cr8 & ~15ull)
+        return -EINVAL;
+    v->cr8 = cr8;
     v->count = v->chrono->count;
     void *host_fpu = enter_guest_mode(v);
     load(v); // from now on what is stale is on this processor
