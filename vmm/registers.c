@@ -179,11 +179,12 @@ long sregs2_ioctl_set(struct vcpu *v, unsigned long arg) {
                           .ss = s2.ss,
                           .tr = s2.tr,
                           .ldt = s2.ldt};
-    if (!valid(v, &s))
+    bool pae = (s.cr0 & CR0_PG) && (s.cr4 & CR4_PAE) && !(s.efer & EFER_LMA);
+    if (!valid(v, &s) || (s2.flags && !pae))
         return -EINVAL;
     set_common(v, &s);
-    if (!cr_is_pae(v))
-        return s2.flags ? -EINVAL : 0;
+    if (!pae)
+        return 0;
     if (s2.flags)
         memcpy(v->pdpte, s2.pdptrs, sizeof(v->pdpte));
     else

@@ -189,6 +189,12 @@ static void test_state(void) {
     check(!memcmp(&s, &s_again, sizeof(s)), "gives back what was set", "differs");
     CHECK_EQUAL("KVM_GET_SREGS2", ioctl(m.vcpu, KVM_GET_SREGS2, &s2), 0);
     CHECK_EQUAL("KVM_SET_SREGS2", ioctl(m.vcpu, KVM_SET_SREGS2, &s2), 0);
+    uint64_t cr2 = s2.cr2;
+    s2.flags |= KVM_SREGS2_FLAGS_PDPTRS_VALID; // not in 64-bit mode
+    s2.cr2 = 0x1234;
+    CHECK_ERROR("PDPTEs without PAE paging", ioctl(m.vcpu, KVM_SET_SREGS2, &s2), EINVAL);
+    ioctl(m.vcpu, KVM_GET_SREGS2, &s2);
+    CHECK_EQUAL("what is refused changes nothing", s2.cr2, cr2);
     s.cr0 |= 1ull << 40;
     CHECK_ERROR("impossible CR0", ioctl(m.vcpu, KVM_SET_SREGS, &s), EINVAL);
     CHECK_EQUAL("FLD1", run(&m), KVM_EXIT_HLT);
