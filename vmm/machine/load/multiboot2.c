@@ -1,6 +1,7 @@
 // Multiboot 2 (Multiboot2 Specification 2.0): the header is in the first 32 KB; the kernel starts in
 // 32-bit protected mode with EAX = 0x36D76289 and EBX = a list of tags.
 #include <string.h>
+#include "vmm/machine/config.h"
 #include "vmm/machine/firmware/firmware.h"
 #include "vmm/machine/load/load.h"
 #include "vmm/machine/machine.h"
@@ -213,7 +214,7 @@ static int put_info(struct machine *m, const struct load_request *r, uint64_t af
     tag_string(&f, INFO_COMMAND_LINE, r->command_line);
     tag_string(&f, INFO_LOADER, "Chronovisor");
     tag_memory(m, &f);
-    void *rsdp = tag(&f, INFO_ACPI_NEW, 36);
+    void *rsdp = m->config->acpi ? tag(&f, INFO_ACPI_NEW, 36) : NULL;
     if (rsdp)
         memcpy(rsdp, guest_memory(m, FIRMWARE_RSDP, 36), 36);
     int err = tag_modules(m, r, after, &f, error);
