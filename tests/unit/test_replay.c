@@ -208,6 +208,10 @@ static void left_and_recorded_on(void **state) {
     run(&b, 700);
     struct landmark at = landmark(&b);
     assert_int_equal(inputs_go_live(b.in, LOG, &at, error), -EINVAL); // it is being read
+    unlink(NEW_LOG);
+    assert_int_equal(symlink(LOG, NEW_LOG), 0);
+    assert_int_equal(inputs_go_live(b.in, NEW_LOG, &at, error), -EINVAL); // under another name
+    unlink(NEW_LOG);
     assert_int_equal(inputs_go_live(b.in, NEW_LOG, &at, error), 0);
     assert_false(inputs_replaying(b.in));
     run(&b, 300);
