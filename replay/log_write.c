@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zstd.h>
 #include "replay/varint.h"
@@ -36,11 +37,29 @@ static int write_all(struct log_writer *w, const void *data, size_t n) {
     return w->error;
 }
 
+// A file that is there already must be a log, or empty: a slip in a command line does not cost an image.
+static bool may_overwrite(const char *path) {
+    struct stat st;
+    char magic[sizeof(LOG_MAGIC) - 1];
+    if (stat(path, &st) || !S_ISREG(st.st_mode) || !st.st_size)
+        return true;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, magic, sizeof(magic));
+    if (fd >= 0)
+        close(fd);
+    return n > 0 && !memcmp(magic, LOG_MAGIC, (size_t)n);
+}
+
 struct log_writer *log_create(const char *path, const char *description,
                               const struct log_settings *settings, char error[256]) {
     struct log_writer *w = calloc(1, sizeof(*w));
     if (!w) {
         snprintf(error, 256, "out of memory for the log");
+        return NULL;
+    }
+    if (!may_overwrite(path)) {
+        snprintf(error, 256, "%s is there already and is no log: it is not overwritten", path);
+        free(w);
         return NULL;
     }
     w->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);

@@ -6,7 +6,8 @@
 
 struct log_writer;
 
-// Creates `path` and writes the header. NULL with a sentence in `error`.
+// Creates `path`, or overwrites a log there, and writes the header. NULL with a sentence in `error`: also where
+// something else is at `path`.
 struct log_writer *log_create(const char *path, const char *description,
                               const struct log_settings *settings, char error[256]);
 // Appends a record (number and hash_bytes are ignored). 0, or -errno: the log ends with the last whole chunk.

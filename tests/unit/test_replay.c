@@ -199,6 +199,25 @@ static void other_machine(void **state) {
     assert_non_null(strstr(error, "recorded \"memory 1\", here \"memory 2\""));
 }
 
+// A name that slipped in a command line: what is not a log stays as it is.
+static void other_files_are_not_overwritten(void **state) {
+    struct toy a;
+    char error[256] = "", text[16] = "";
+    unlink(LOG);
+    FILE *f = fopen(LOG, "w");
+    fputs("a disk's image", f);
+    fclose(f);
+    assert_null(inputs_record(LOG, description, HZ, &(struct record_options){0}, error));
+    assert_non_null(strstr(error, "is no log"));
+    f = fopen(LOG, "r");
+    assert_non_null(fgets(text, sizeof(text), f));
+    fclose(f);
+    assert_string_equal(text, "a disk's image");
+    unlink(LOG);
+    record(&a, 0);
+    record(&a, 0); // a log may be
+}
+
 // Left in the middle and recorded on: the new log has both parts, and needs nothing of the old one.
 static void left_and_recorded_on(void **state) {
     struct toy a, b, c;
@@ -281,9 +300,13 @@ static void damage(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_again),  cmocka_unit_test(other_guest),
-        cmocka_unit_test(memory_byte), cmocka_unit_test(other_machine),
-        cmocka_unit_test(damage),      cmocka_unit_test(left_and_recorded_on),
+        cmocka_unit_test(same_again),
+        cmocka_unit_test(other_guest),
+        cmocka_unit_test(memory_byte),
+        cmocka_unit_test(other_machine),
+        cmocka_unit_test(damage),
+        cmocka_unit_test(left_and_recorded_on),
+        cmocka_unit_test(other_files_are_not_overwritten),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(LOG);
