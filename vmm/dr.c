@@ -12,7 +12,8 @@
 #include "vmm/x86.h"
 #include "vmm/vcpu_parts.h"
 
-#define DEBUGGED (KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP)
+#define TYPE_PRIVILEGED 5 // vm_exit.exception.type of INT1 (SDM: privileged software exception)
+#define DEBUGGED        (KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP)
 
 static int debug_exit(struct vcpu *v, uint32_t vector, uint64_t pc, uint64_t dr6) {
     struct kvm_debug_exit_arch *d = &v->run->debug.arch;
@@ -87,11 +88,13 @@ int dr_exit(struct vcpu *v, const struct vm_exit *e) {
         v->run->hw.hardware_exit_reason = e->qualification;
         return 0;
     }
+    uint64_t operand = vcpu_code_size(v) == 8 ? UINT64_MAX : UINT32_MAX; // bits that it has
     if (e->cr.access == 0) {
-        if (write_dr(v, number, v->gpr[e->cr.gpr]))
+        if (write_dr(v, number, v->gpr[e->cr.gpr] & operand))
             return raise(v, VECTOR_GP, true);
     } else {
-        v->gpr[e->cr.gpr] = number < 4 ? v->dr[number] : number == 6 ? v->dr6 : v->dr7;
+        uint64_t value = number < 4 ? v->dr[number] : number == 6 ? v->dr6 : v->dr7;
+        v->gpr[e->cr.gpr] = value & operand;
         if (e->cr.gpr == GPR_RSP)
             vcpu_changed(v, PART_RSP);
     }
@@ -132,6 +135,17 @@ static bool hits_code(const struct vcpu *v, uint64_t bits) {
 // run.c steps by the trap flag only where nothing else does, and not where the guest has set it.
 static bool trap_flag_is_ours(const struct vcpu *v) {
     return !vmm_vendor->has(ABILITY_STEP) && !vmm_clock.info.exact && !(v->rflags & RFLAGS_TF);
+}
+
+// INT1: a trap for which DR6 has no bit. RIP is at it as for INT3, and its delivery goes on from behind it.
+static int int1(struct vcpu *v, const struct vm_exit *e) {
+    clock_add_skipped(v);
+    v->skipped = true;
+    v->dr7 &= ~DR7_GD;
+    vcpu_debug_changed(v);
+    vcpu_inject_exception(v, VECTOR_DB, false, 0);
+    v->event.soft_length = e->length;
+    return 1;
 }
 
 // #DB: the exit leaves DR6 alone and says in the qualification which bits it would have set.
@@ -186,7 +200,8 @@ static int int3(struct vcpu *v, const struct vm_exit *e) {
 
 int exception_exit(struct vcpu *v, const struct vm_exit *e) {
     switch (e->exception.vector) {
-    case VECTOR_DB: return debug_exception(v, e);
+    case VECTOR_DB:
+        return e->exception.type == TYPE_PRIVILEGED ? int1(v, e) : debug_exception(v, e);
     case VECTOR_BP: return int3(v, e);
     case VECTOR_MC: return 1; // the host's, which has handled it
     case VECTOR_PF:

@@ -20,6 +20,9 @@ static void on_interrupt(struct frame *f) {
     interrupted_rip = f->rip;
     lapic_write(0xb0, 0);
 }
+static void on_int1(struct frame *f) {
+    interrupted_rip = f->rip;
+}
 static void on_nmi(struct frame *f) {
     nmis++;
     (void)f;
@@ -176,6 +179,13 @@ static void test_debug_registers(void) {
     check("data breakpoint: the write took place", watched, 7);
     __asm__ volatile("mov %%dr6, %0" : "=r"(v));
     check("data breakpoint: DR6", v & 0xf, 1);
+    uint64_t behind;
+    handlers[DB] = on_int1;
+    __asm__ volatile("lea 1f(%%rip), %0; .byte 0xf1; 1: mov %%dr6, %1"
+                     : "=&r"(behind), "=r"(v)::"memory");
+    handlers[DB] = NULL;
+    check("int1 is a trap", interrupted_rip, behind);
+    check("int1 leaves DR6 alone", v & 0xf, 1);
 }
 
 static void test_instructions(void) {
