@@ -5,7 +5,7 @@
 #include "mm/heap.h"
 #include "mm/space.h"
 #include "vmm/breakpoint.h"
-#include "vmm/decode.h"
+#include "vmm/reach.h"
 #include "vmm/stage2_table.h"
 #include "vmm/vendor.h"
 #include "vmm/walk.h"
@@ -13,8 +13,6 @@
 #include "vmm/vcpu_parts.h"
 
 #define WATCHES_MAX 256
-#define WALK_SIZE   8  // bytes of a page-table entry
-#define UNKNOWN     64 // the widest access of any instruction, when it cannot be decoded
 
 // CHRONO_READ etc. are ACCESS_READ etc.
 _Static_assert(CHRONO_READ == ACCESS_READ && CHRONO_WRITE == ACCESS_WRITE &&
@@ -132,30 +130,6 @@ void debugger_free(struct vm *vm) {
 
 // ---- hits --------------------------------------------------------------------------------------
 
-// Bytes that the instruction at RIP accesses at once.
-static unsigned size_by_decoding(struct vcpu *v) {
-    uint8_t bytes[15];
-    uint64_t gpa;
-    uint32_t error;
-    struct instruction insn;
-    vcpu_sync(v, PART_RIP | PART_SEGMENTS | PART_CR);
-    bool long_mode = v->efer & EFER_LMA && v->seg[SEG_CS].l;
-    uint64_t linear = long_mode ? v->rip : (uint32_t)(v->rip + v->seg[SEG_CS].base);
-    size_t n = MIN(sizeof(bytes), PAGE_SIZE - linear % PAGE_SIZE);
-    if (vcpu_translate(v, linear, ACCESS_EXEC, vcpu_cpl(v) == 3, &gpa, &error) ||
-        vm_read(v->vm, gpa, bytes, n))
-        return UNKNOWN;
-    enum decode_mode mode = long_mode ? DECODE_64 : v->seg[SEG_CS].db ? DECODE_32 : DECODE_16;
-    return decode(bytes, n, mode, &insn) == 0 ? insn.size : UNKNOWN;
-}
-
-// From `gpa` on; what lies before it on another page faulted for itself.
-static unsigned access_size(struct vcpu *v, const struct vm_exit *e) {
-    if (e->memory.execute)
-        return 1;
-    return e->memory.page_walk ? WALK_SIZE : size_by_decoding(v);
-}
-
 // With accessed and dirty bits in second-level entries every walk of the guest's tables is reported as a
 // write. It is one when it sets the accessed bit. (That it may set a dirty bit cannot be seen.)
 static unsigned walk_access(struct vcpu *v, const struct vm_exit *e) {
@@ -172,18 +146,19 @@ static unsigned access_of(struct vcpu *v, const struct vm_exit *e) {
            (e->memory.execute ? ACCESS_EXEC : 0);
 }
 
-static const struct watch *find_hit(struct vm *vm, uint64_t gpa, unsigned size, unsigned access) {
+static const struct watch *find_hit(struct vm *vm, uint64_t gpa, struct reach r, unsigned access) {
     struct watch *w;
     list_for_each (w, &vm->watches, node)
-        if (w->access & access && overlap(gpa, size, w->gpa, w->len))
+        if (w->access & access && overlap(gpa - r.before, r.before + r.size, w->gpa, w->len))
             return w;
     return NULL;
 }
 
 // Whether the access is to be reported; then chrono_run says what it is.
-static bool report_hit(struct vcpu *v, uint64_t gpa, uint64_t gva, unsigned size, unsigned access) {
+static bool report_hit(struct vcpu *v, uint64_t gpa, uint64_t gva, struct reach r,
+                       unsigned access) {
     spin_lock(&v->vm->stage2->lock);
-    const struct watch *w = find_hit(v->vm, gpa, size, access);
+    const struct watch *w = find_hit(v->vm, gpa, r, access);
     if (w) {
         v->chrono->watch_gpa = gpa;
         v->chrono->watch_gva = gva;
@@ -197,15 +172,16 @@ static bool report_hit(struct vcpu *v, uint64_t gpa, uint64_t gva, unsigned size
 
 // Most accesses to a watched page are to something else on it: they need no decoding.
 static bool near_a_watch(struct vm *vm, uint64_t gpa) {
+    unsigned before = MIN(REACH_BEFORE_MAX, (unsigned)(gpa % PAGE_SIZE));
     spin_lock(&vm->stage2->lock);
-    bool near = find_hit(vm, gpa, UNKNOWN, ACCESS_ALL);
+    bool near = find_hit(vm, gpa, (struct reach){before, reach_max()}, ACCESS_ALL);
     spin_unlock(&vm->stage2->lock);
     return near;
 }
 
 int watch_hit(struct vcpu *v, const struct vm_exit *e) {
     if (v->control & CHRONO_WATCHES && near_a_watch(v->vm, e->memory.gpa) &&
-        report_hit(v, e->memory.gpa, e->memory.gva_valid ? e->memory.gva : 0, access_size(v, e),
+        report_hit(v, e->memory.gpa, e->memory.gva_valid ? e->memory.gva : 0, reach_of(v, e),
                    access_of(v, e)))
         return 0;
     watch_lift(v, e->memory.gpa);
@@ -219,11 +195,11 @@ static bool page_catches(struct vcpu *v, uint64_t linear, unsigned size, unsigne
     struct memory_slot slot;
     vcpu_walk_path(v, linear, access, user, &path);
     for (unsigned i = 0; i < path.looked; i++)
-        if (report_hit(v, path.at[i], linear, path.entry_size,
+        if (report_hit(v, path.at[i], linear, (struct reach){0, path.entry_size},
                        ACCESS_READ | (path.sets[i] ? ACCESS_WRITE : 0)))
             return true;
     return path.allowed && stage2_find_slot(v->vm->stage2, path.gpa, &slot) &&
-           report_hit(v, path.gpa, linear, size, access & ACCESS_ALL);
+           report_hit(v, path.gpa, linear, (struct reach){0, size}, access & ACCESS_ALL);
 }
 
 bool watch_catches(struct vcpu *v, uint64_t linear, uint64_t size, unsigned access, bool user) {

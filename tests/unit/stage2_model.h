@@ -2,6 +2,7 @@
 // cached after an operation must be true, and no frame may be free that it has cached at the moment of a flush.
 #pragma once
 #include "mm/space.h"
+#include "vmm/reach.h"
 #include "vmm/vm.h"
 #include "vmm/walk.h"
 
@@ -77,3 +78,4 @@ void model_on_flush(struct vm *vm, paddr_t root);
 
 // What vcpu_walk_path() answers.
 extern struct walk_path walked;
+extern struct reach model_reach; // what vmm/reach.c says of every access

@@ -62,6 +62,28 @@ static void test_watch(void **state) {
     model_end(m);
 }
 
+// Bytes around the one that the exit names count, too, and no others.
+static void test_watch_around(void **state) {
+    (void)state;
+    struct machine *m = model_machine();
+    struct vm_exit e = violation(0x3228, ACCESS_WRITE);
+    m->cpu.control = CHRONO_WATCHES;
+    model_reach = (struct reach){40, 8};
+    set_watch(m, 5, CHRONO_WRITE, 0x3200, 1);
+    assert_int_equal(watch_hit(&m->cpu, &e), 0);
+    set_watch(m, 5, CHRONO_WRITE, 0x31ff, 1);
+    assert_int_equal(watch_hit(&m->cpu, &e), 1);
+    watch_step_done(&m->cpu);
+    set_watch(m, 5, CHRONO_WRITE, 0x3230, 8);
+    assert_int_equal(watch_hit(&m->cpu, &e), 1);
+    watch_step_done(&m->cpu);
+    model_reach = (struct reach){0, 512}; // FXSAVE
+    set_watch(m, 5, CHRONO_WRITE, 0x3228 + 511, 1);
+    assert_int_equal(watch_hit(&m->cpu, &e), 0);
+    model_reach = (struct reach){0, 8};
+    model_end(m);
+}
+
 static bool catches(struct machine *m, uint64_t linear, uint64_t size, unsigned access) {
     return watch_stops(&m->cpu, linear, size, access, false);
 }
@@ -177,9 +199,8 @@ static void test_breakpoint(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_watch),
-        cmocka_unit_test(test_watch_catches),
-        cmocka_unit_test(test_read_watch_takes_all),
+        cmocka_unit_test(test_watch),         cmocka_unit_test(test_watch_around),
+        cmocka_unit_test(test_watch_catches), cmocka_unit_test(test_read_watch_takes_all),
         cmocka_unit_test(test_breakpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
