@@ -196,7 +196,7 @@ uint64_t cpuid_cr4_allowed(const struct vcpu *v) {
 uint64_t cpuid_xcr0_allowed(const struct vcpu *v) {
     uint64_t bits = cpuid_bits(v, 0xd, 0, CPUID_EAX) | (uint64_t)cpuid_bits(v, 0xd, 0, CPUID_EDX)
                                                            << 32;
-    return bits & fpu_features();
+    return bits & fpu_features() & XFEATURES_OFFERED; // whatever user space makes of CPUID
 }
 
 void cpuid_update(struct vcpu *v) {
