@@ -18,7 +18,8 @@
 // STOP_AT with STOP_TSC.
 #define CHRONO_STOP_AT   (1u << 0) // return with KVM_EXIT_CHRONO_STOP when count reaches stop_count
 #define CHRONO_MASK_IRQS (1u << 1) // host interrupts stay masked until the run ends (needs STOP_AT)
-#define CHRONO_VTIME     (1u << 2) // the guest's TSC is vtime_base + count (else: host TSC + offset)
+// The guest's TSC is vtime_base + count, whatever the guest writes to it (else: host TSC + offset)
+#define CHRONO_VTIME (1u << 2)
 // RDTSC(P) exit: answered with vtime_base + count by the kernel under CHRONO_VTIME, else KVM_EXIT_CHRONO_INSN
 #define CHRONO_TRAP_TSC   (1u << 3)
 #define CHRONO_TRAP_RAND  (1u << 4) // RDRAND, RDSEED, RDPMC: KVM_EXIT_CHRONO_INSN

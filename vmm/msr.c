@@ -205,6 +205,8 @@ static int write_tsc_adjust(struct vcpu *v, uint64_t value, bool host) {
 }
 
 static int write_tsc(struct vcpu *v, uint64_t value, bool host) {
+    if (!host && (v->control & CHRONO_VTIME))
+        return 0; // virtual time is user space's: the TSC keeps its time
     int64_t before = v->tsc_offset;
     vcpu_set_tsc(v, value);
     if (!host)

@@ -264,7 +264,12 @@ static void test_msr_tsc(void **state) {
     chrono_run.vtime_base = 77;
     vcpu.count = 3;
     assert_int_equal(read_msr(0x10), 80);
-    chrono_run.control = 0;
+    adjust = read_msr(0x3b);
+    write_msr(0x10, 1000); // must not bring the host's time into the guest
+    assert_int_equal(read_msr(0x3b), adjust);
+    uint64_t count = vcpu.count;
+    assert_int_equal(read_msr(0x10), 77 + count);
+    vcpu.control = 0;
 }
 
 static void test_user_space_msrs(void **state) {
