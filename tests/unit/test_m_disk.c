@@ -10,8 +10,11 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include "machine_host.h"
+#include "vmm/machine/config.h"
 #include "vmm/machine/disk.h"
 
 enum { SECTORS = 203, TAIL = 100 }; // the image ends within its last sector
@@ -113,6 +116,32 @@ static void overlay_writes(void **state) {
     disk_close(d);
 }
 
+// No space left below an overlay: the guest sees an error, but a recording ends, since its replay would see none.
+static void overlay_that_cannot_grow(void **state) {
+    (void)state;
+    struct rlimit old, small = {.rlim_cur = 8192};
+    struct config config = {0};
+    uint8_t data[SECTOR_SIZE] = {0};
+    struct disk *d = open_as(DISK_OVERLAY);
+    host.machine.config = &config;
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &old);
+    small.rlim_max = old.rlim_max;
+    setrlimit(RLIMIT_FSIZE, &small);
+    int live = disk_write(d, SECTORS - 8, 1, data);
+    enum machine_end end_live = host.machine.end;
+    config.record = "log";
+    int recorded = disk_write(d, SECTORS - 8, 1, data);
+    setrlimit(RLIMIT_FSIZE, &old);
+    host.machine.config = NULL;
+    assert_int_equal(live, -EIO);
+    assert_int_equal(end_live, MACHINE_RUNNING);
+    assert_int_equal(recorded, 0);
+    assert_int_equal(host.machine.end, MACHINE_FAILED);
+    assert_non_null(strstr(host.machine.end_reason, "writing the overlay at sector"));
+    disk_close(d);
+}
+
 static void overlays_that_do_not_fit(void **state) {
     (void)state;
     make_file(overlay, "something else, of course", 25);
@@ -153,10 +182,8 @@ static void limits(void **state) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, start, end)
     const struct CMUnitTest tests[] = {
-        TEST(private_writes),
-        TEST(overlay_writes),
-        TEST(overlays_that_do_not_fit),
-        TEST(limits),
+        TEST(private_writes),           TEST(overlay_writes), TEST(overlay_that_cannot_grow),
+        TEST(overlays_that_do_not_fit), TEST(limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "vmm/machine/config.h"
 #include "vmm/machine/machine.h"
 
 #define CLUSTER 4096u
@@ -73,6 +74,15 @@ static int failed(struct disk *d, const char *what, uint64_t sector, int error) 
     return -EIO;
 }
 
+// A replay, whose guest writes into memory, has no such error: a recording ends before its guest sees it.
+static int write_failed(struct disk *d, const char *what, uint64_t sector, int error) {
+    if (!d->machine || !d->machine->config || !d->machine->config->record)
+        return failed(d, what, sector, error);
+    machine_stop(d->machine, MACHINE_FAILED, "disk: %s at sector %lu failed: %s", what, sector,
+                 strerror(-error));
+    return 0;
+}
+
 // ---- clusters of the guest's own ---------------------------------------------------------------
 static bool in_overlay(const struct disk *d, uint64_t cluster) {
     return d->bitmap[cluster / 8] & 1u << cluster % 8;
@@ -129,7 +139,7 @@ static int write_overlay(struct disk *d, uint64_t sector, uint64_t n, const void
     uint64_t cluster = sector / SECTORS, at = d->clusters_at + sector * SECTOR_SIZE;
     if (in_overlay(d, cluster)) {
         int error = write_all(d->overlay, buf, n * SECTOR_SIZE, at);
-        return error ? failed(d, "writing the overlay", sector, error) : 0;
+        return error ? write_failed(d, "writing the overlay", sector, error) : 0;
     }
     uint8_t whole[CLUSTER];
     if (n < SECTORS && read_base(d, whole, CLUSTER, cluster * CLUSTER))
@@ -140,7 +150,7 @@ static int write_overlay(struct disk *d, uint64_t sector, uint64_t n, const void
     if (!error)
         error = write_all(d->overlay, &bits, 1, CLUSTER + cluster / 8);
     if (error)
-        return failed(d, "writing the overlay", sector, error);
+        return write_failed(d, "writing the overlay", sector, error);
     d->bitmap[cluster / 8] = bits;
     return 0;
 }
@@ -199,7 +209,7 @@ int disk_write(struct disk *d, uint64_t sector, uint64_t count, const void *buf)
 
 int disk_flush(struct disk *d) {
     int fd = d->mode == DISK_WRITABLE ? d->fd : d->mode == DISK_OVERLAY ? d->overlay : -1;
-    return fd >= 0 && fdatasync(fd) ? failed(d, "flushing", 0, -errno) : 0;
+    return fd >= 0 && fdatasync(fd) ? write_failed(d, "flushing", 0, -errno) : 0;
 }
 
 uint64_t disk_sectors(const struct disk *d) {

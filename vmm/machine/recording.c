@@ -228,7 +228,9 @@ int recording_finish(struct machine *m, int status) {
         at.rcx = m->current->chrono->rcx;
     }
     bool left = inputs_left(m->inputs), replay = inputs_replaying(m->inputs);
-    bool failed = inputs_finish(m->inputs, &at, ends[m->end]) ||
+    // In the middle of an instruction there is no landmark for a log's end.
+    bool within = !replay && m->end == MACHINE_FAILED && m->current->access_pending;
+    bool failed = inputs_finish(m->inputs, &at, within ? NULL : ends[m->end]) ||
                   (replay && m->end == MACHINE_FAILED);
     if (replay && left)
         return status;
