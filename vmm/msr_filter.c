@@ -60,20 +60,27 @@ static int add_range(struct msr_filter *f, const struct kvm_msr_filter_range *us
     return copy_from_user(r->bitmap, user->bitmap, bytes);
 }
 
-// The vCPUs stand still while the filter changes: each holds its lock to look at it. (A vCPU's lock comes
-// before the VM's; vCPUs are only ever added, and a new one asks the filter under the VM's lock.)
-static void replace(struct vm *vm, struct msr_filter *f) {
-    unsigned n = READ_ONCE(vm->vcpu_count);
-    for (unsigned i = 0; i < n; i++) {
-        if (mutex_trylock(&vm->vcpus[i]->lock))
-            continue;
-        vcpu_kick(vm->vcpus[i]);
-        mutex_lock(&vm->vcpus[i]->lock);
+// Locks all vCPUs and then the VM, so that there are no others. (A vCPU's lock comes before the VM's; vCPUs are
+// only ever added.) Returns their number.
+static unsigned lock_all(struct vm *vm) {
+    for (unsigned n = 0;; n++) {
+        mutex_lock(&vm->lock);
+        if (n == vm->vcpu_count)
+            return n;
+        mutex_unlock(&vm->lock);
+        if (!mutex_trylock(&vm->vcpus[n]->lock)) {
+            vcpu_kick(vm->vcpus[n]);
+            mutex_lock(&vm->vcpus[n]->lock);
+        }
     }
-    mutex_lock(&vm->lock);
+}
+
+// The vCPUs stand still while the filter changes: each holds its lock to look at it.
+static void replace(struct vm *vm, struct msr_filter *f) {
+    unsigned n = lock_all(vm);
     struct msr_filter *old = vm->msr_filter;
     vm->msr_filter = f;
-    for (unsigned i = 0; i < vm->vcpu_count; i++)
+    for (unsigned i = 0; i < n; i++)
         vcpu_pass_msrs(vm->vcpus[i]);
     mutex_unlock(&vm->lock);
     while (n-- > 0)

@@ -50,20 +50,27 @@ void vcpu_skip_slow(struct vcpu *v, uint64_t before) {
 void vcpu_fetch(struct vcpu *v, uint32_t parts) {
     v->stale &= ~parts;
 }
+// Two vCPUs of a VM, of which the second is made while the first is waited for.
+static struct vcpu runs, is_new;
+static bool new_locked, new_passed;
+
 void vcpu_pass_msrs(struct vcpu *v) {
-    (void)v;
+    if (v == &is_new)
+        new_passed = new_locked;
 }
 void vcpu_kick(struct vcpu *v) {
-    (void)v;
+    v->vm->vcpus[v->vm->vcpu_count++] = &is_new;
 }
 void mutex_lock(struct mutex *m) {
-    (void)m;
+    new_locked |= m == &is_new.lock;
 }
 bool mutex_trylock(struct mutex *m) {
-    return m != NULL;
+    if (m != &runs.lock)
+        mutex_lock(m);
+    return m != &runs.lock;
 }
 void mutex_unlock(struct mutex *m) {
-    (void)m;
+    new_locked &= m != &is_new.lock;
 }
 int vm_read(struct vm *m, uint64_t gpa, void *buf, size_t n) {
     (void)m;
@@ -316,6 +323,20 @@ static void test_filter(void **state) {
     assert_true(msr_filter_allows(&vm, 0x101, true));
 }
 
+// A vCPU that is made while the filter waits for another one to stand still must stand still, too.
+static void test_filter_and_new_vcpu(void **state) {
+    (void)state;
+    vm.vcpus[vm.vcpu_count++] = &runs;
+    runs.vm = &vm;
+    uint8_t bits[1] = {0};
+    struct kvm_msr_filter f = {
+        .ranges[0] = {.flags = KVM_MSR_FILTER_READ, .nmsrs = 1, .bitmap = bits}};
+    assert_int_equal(msr_set_filter(&vm, (unsigned long)&f), 0);
+    assert_int_equal(vm.vcpu_count, 2);
+    assert_true(new_passed);
+    assert_false(new_locked);
+}
+
 // ---- control registers ---------------------------------------------------------------------------
 static void test_cr0(void **state) {
     (void)state;
@@ -397,10 +418,19 @@ static void test_cr8(void **state) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup(f, setup)
     const struct CMUnitTest tests[] = {
-        TEST(test_model),      TEST(test_cpuid),   TEST(test_cpuid_ioctls),
-        TEST(test_msr_values), TEST(test_msr_tsc), TEST(test_user_space_msrs),
-        TEST(test_filter),     TEST(test_cr0),     TEST(test_cr4),
-        TEST(test_pdptes),     TEST(test_xcr0),    TEST(test_cr8),
+        TEST(test_model),
+        TEST(test_cpuid),
+        TEST(test_cpuid_ioctls),
+        TEST(test_msr_values),
+        TEST(test_msr_tsc),
+        TEST(test_user_space_msrs),
+        TEST(test_filter),
+        TEST(test_cr0),
+        TEST(test_cr4),
+        TEST(test_pdptes),
+        TEST(test_xcr0),
+        TEST(test_cr8),
+        TEST(test_filter_and_new_vcpu),
     };
     int result = cmocka_run_group_tests(tests, NULL, NULL);
     free(vcpu.cpuid);
