@@ -88,6 +88,18 @@ def debian_kernel(lab):
             raise Failure(f"the guest did not do its work:\n{output}")
 
 
+@machine_test(level="all", cost=60)
+def debian_by_its_32_bit_entry(lab):
+    """A bzImage that says it has no 64-bit entry is started in 32-bit mode. Debian's has both."""
+    folder = linux_guest(lab)
+    image = bytearray((folder / "guests/vmlinuz").read_bytes())
+    image[0x236] &= ~1                                  # xloadflags: XLF_KERNEL_64
+    (folder / "guests/vmlinuz").write_bytes(image)
+    with lab.boot(Boot(extra=str(folder)), ips=100_000_000) as m:
+        m.check(f"vmx -mem 128 -initrd /guests/work.cpio -append '{SHORT_LINE}' /guests/vmlinuz",
+                re.compile("guest: Linux with 1 processors"), limit=200)
+
+
 @machine_test(level="all", cost=150)
 def debian_replayed_elsewhere(lab):
     """Recorded; replayed in a second boot with another speed, other memory: equal to the last hash."""
