@@ -24,6 +24,7 @@ int life_status(struct machine *m) {
     case MACHINE_SILENT:
     case MACHINE_QUIT: machine_log(m, "%s", m->end_reason); return EXIT_LEFT;
     case MACHINE_RUNNING:
+    case MACHINE_CRASHED:
     case MACHINE_FAILED: break;
     }
     machine_log(m, "%s", m->end_reason);

@@ -51,7 +51,8 @@ enum machine_end {
     MACHINE_POWERED_OFF,
     MACHINE_RESET,
     MACHINE_TRIPLE_FAULT,
-    MACHINE_FAILED,
+    MACHINE_CRASHED, // the guest did what neither KVM nor we can carry out, and does so in a replay
+    MACHINE_FAILED,  // for a reason of the host's
     MACHINE_QUIT,
     MACHINE_SILENT // the guest makes no exits: it was left at a place that is no landmark (exit_clock.h)
 };

@@ -220,9 +220,12 @@ int recording_finish(struct machine *m, int status) {
     static const char *const ends[] = {
         [MACHINE_RUNNING] = "running", [MACHINE_POWERED_OFF] = "powered off",
         [MACHINE_RESET] = "reset",     [MACHINE_TRIPLE_FAULT] = "triple fault",
-        [MACHINE_FAILED] = "failed",   [MACHINE_QUIT] = "left",
-        [MACHINE_SILENT] = NULL};
+        [MACHINE_CRASHED] = "crashed", [MACHINE_FAILED] = "failed",
+        [MACHINE_QUIT] = "left",       [MACHINE_SILENT] = NULL};
     struct landmark at = {.count = m->count, .cpu = m->current->index};
+    // As if the instruction that crashed it had been executed: a replay must not stop before it for
+    // the last sums, because it may have changed memory (bits in page tables).
+    at.count += m->end == MACHINE_CRASHED;
     if (m->current->chrono) {
         at.rip = m->current->chrono->rip;
         at.rcx = m->current->chrono->rcx;

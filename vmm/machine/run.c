@@ -237,18 +237,18 @@ static void exit_instruction(struct cpu *c) {
     else if (insn == CHRONO_INSN_RDTSC || insn == CHRONO_INSN_RDTSCP)
         c->chrono->value = vtime_now(c->machine);
     else
-        machine_stop(c->machine, MACHINE_FAILED, "vCPU %u: instruction %u was not to be trapped",
+        machine_stop(c->machine, MACHINE_CRASHED, "vCPU %u: instruction %u was not to be trapped",
                      c->index, insn);
 }
 
 static void exit_failed_entry(struct cpu *c) {
-    machine_stop(c->machine, MACHINE_FAILED,
+    machine_stop(c->machine, MACHINE_CRASHED,
                  "vCPU %u: the processor refuses the entry, reason 0x%llx", c->index,
                  c->run->fail_entry.hardware_entry_failure_reason);
 }
 
 static void exit_internal_error(struct cpu *c) {
-    machine_stop(c->machine, MACHINE_FAILED, "vCPU %u: error %u in KVM (data 0x%llx 0x%llx)",
+    machine_stop(c->machine, MACHINE_CRASHED, "vCPU %u: error %u in KVM (data 0x%llx 0x%llx)",
                  c->index, c->run->internal.suberror,
                  c->run->internal.ndata > 0 ? c->run->internal.data[0] : 0,
                  c->run->internal.ndata > 1 ? c->run->internal.data[1] : 0);
@@ -298,7 +298,7 @@ static void handle_exit(struct cpu *c) {
     if (handler)
         handler(c);
     else
-        machine_stop(c->machine, MACHINE_FAILED, "vCPU %u: exit reason %u is unknown here",
+        machine_stop(c->machine, MACHINE_CRASHED, "vCPU %u: exit reason %u is unknown here",
                      c->index, reason);
 }
 
@@ -349,7 +349,7 @@ enum machine_end machine_run(struct machine *m) {
     m->paused = false;
     // The access that ended the machine is finished too: the end has a state that can be compared, and a
     // reset finds nothing pending.
-    if (m->current->access_pending && m->end != MACHINE_FAILED)
+    if (m->current->access_pending && m->end != MACHINE_FAILED && m->end != MACHINE_CRASHED)
         finish_access(m->current);
     output_flush_all();
     return m->end;
