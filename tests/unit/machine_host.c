@@ -6,6 +6,7 @@
 #include "replay/inputs.h"
 #include "vmm/machine/acpi_pm.h"
 #include "vmm/machine/output.h"
+#include "vmm/machine/pit.h"
 
 #define WEAK __attribute__((weak))
 
@@ -162,6 +163,11 @@ WEAK void machine_stop(struct machine *m, enum machine_end end, const char *fmt,
     vsnprintf(m->end_reason, sizeof(m->end_reason), fmt, ap);
     va_end(ap);
     m->end = end;
+}
+
+WEAK void pit_interrupt_wanted(struct machine *m) {
+    (void)m;
+    host.timer_wanted++;
 }
 
 WEAK uint8_t reset_control_read(struct machine *m) {

@@ -22,7 +22,8 @@ extern struct host {
     size_t sent_size;
     char log[4096]; // last text of machine_log()
     unsigned log_count;
-    uint8_t random; // next byte of inputs_random()
+    unsigned timer_wanted; // times that an interrupt controller let IRQ 0 through
+    uint8_t random;        // next byte of inputs_random()
 } host;
 
 // Something to pass as an output.

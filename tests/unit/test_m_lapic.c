@@ -251,6 +251,14 @@ static void deadline(void **state) {
     assert_int_equal(lapic_pending(apic[0]), 0x40);
 }
 
+static void the_8254_hears_of_its_listener(void **state) {
+    redirect(2, 0x10034);
+    redirect(3, 0x35);
+    assert_int_equal(host.timer_wanted, 0);
+    redirect(2, 0x34);
+    assert_int_not_equal(host.timer_wanted, 0);
+}
+
 static void masked_timer_still_counts(void **state) {
     put(0, DIVIDE, 0xb);
     put(0, TIMER, 0x10040);
@@ -405,6 +413,7 @@ int main(void) {
         cmocka_unit_test_setup(one_shot, setup),
         cmocka_unit_test_setup(periodic, setup),
         cmocka_unit_test_setup(deadline, setup),
+        cmocka_unit_test_setup(the_8254_hears_of_its_listener, setup),
         cmocka_unit_test_setup(masked_timer_still_counts, setup),
         cmocka_unit_test_setup(x2apic, setup),
         cmocka_unit_test_setup(edges, setup),

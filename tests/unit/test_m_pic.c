@@ -110,6 +110,21 @@ static void masks(void **state) {
     assert_true(intr);
 }
 
+static void the_timer_hears_of_its_listener(void **state) {
+    host.timer_wanted = 0;
+    out8(0x21, 0x01);
+    out8(0xa1, 0);
+    assert_int_equal(host.timer_wanted, 0);
+    out8(0x21, 0xfe);
+    assert_int_equal(host.timer_wanted, 1);
+    out8(0x20, 0x11); // initialization unmasks everything
+    out8(0x21, 0x20);
+    out8(0x21, 4);
+    assert_int_equal(host.timer_wanted, 1);
+    out8(0x21, 1);
+    assert_int_equal(host.timer_wanted, 2);
+}
+
 static void special_mask_mode_lets_lower_ones_in(void **state) {
     pulse(2 + 1);
     assert_int_equal(pic_acknowledge(pic), 0x23);
@@ -186,6 +201,7 @@ int main(void) {
         cmocka_unit_test_setup(levels_follow_the_line, setup),
         cmocka_unit_test_setup(level_control_registers, setup),
         cmocka_unit_test_setup(masks, setup),
+        cmocka_unit_test_setup(the_timer_hears_of_its_listener, setup),
         cmocka_unit_test_setup(special_mask_mode_lets_lower_ones_in, setup),
         cmocka_unit_test_setup(rotation, setup),
         cmocka_unit_test_setup(automatic_end, setup),

@@ -144,6 +144,36 @@ static void a_new_count_waits_for_the_period(void **state) {
     assert_int_equal(status(0) & 0x40, 0);
 }
 
+// Also when the counter has gone round before: the period that runs is not cut short.
+static void a_new_count_waits_for_a_later_period(void **state) {
+    program(0, 2, 100);
+    run_to(1 + 730);
+    unsigned edges = host.edges[0];
+    out8(0x40, 200);
+    out8(0x40, 0);
+    assert_int_equal(latched(0), 70);
+    run_to(1 + 799);
+    assert_int_equal(host.edges[0], edges);
+    run_to(1 + 800);
+    assert_int_equal(host.edges[0], edges + 1);
+    assert_int_equal(latched(0), 200);
+    run_to(1 + 1000);
+    assert_int_equal(host.edges[0], edges + 2);
+}
+
+// A BIOS leaves 18.2 Hz: nothing is called for it before the guest listens.
+static void firmware_leaves_it_running(void **state) {
+    host_advance(1000000000);
+    assert_int_equal(host.edges[0], 0);
+    assert_int_equal(status(0) & 0x40, 0); // not a null count
+    uint16_t before = latched(0);
+    host_advance(1000000);
+    assert_int_not_equal(latched(0), before);
+    pit_interrupt_wanted(&host.machine);
+    host_advance(10000000000ull);
+    assert_in_range(host.edges[0], 182, 183);
+}
+
 static void latches_keep_until_read(void **state) {
     program(0, 2, 5000);
     run_to(1 + 1000);
@@ -223,6 +253,8 @@ int main(void) {
         cmocka_unit_test_setup(counter_2_and_its_gate, setup),
         cmocka_unit_test_setup(one_shot_is_triggered_by_the_gate, setup),
         cmocka_unit_test_setup(a_new_count_waits_for_the_period, setup),
+        cmocka_unit_test_setup(a_new_count_waits_for_a_later_period, setup),
+        cmocka_unit_test_setup(firmware_leaves_it_running, setup),
         cmocka_unit_test_setup(latches_keep_until_read, setup),
         cmocka_unit_test_setup(read_back_of_status_and_count, setup),
         cmocka_unit_test_setup(decimal_counts, setup),

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include "vmm/machine/lapic.h"
 #include "vmm/machine/machine.h"
+#include "vmm/machine/pit.h"
 
 #define REG_SELECT 0x00
 #define REG_WINDOW 0x10
@@ -100,6 +101,8 @@ static void write_entry(struct ioapic *io, unsigned index, uint32_t value) {
     if (!(*entry & ENTRY_LEVEL))
         *entry &= ~ENTRY_REMOTE_IRR; // how drivers clear it without an EOI register
     serve_level(io, pin);
+    if (pin == IOAPIC_TIMER_PIN && !(*entry & ENTRY_MASKED))
+        pit_interrupt_wanted(io->device.machine);
 }
 
 static uint32_t read_entry(struct ioapic *io, unsigned index) {

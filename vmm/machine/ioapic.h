@@ -3,8 +3,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define IOAPIC_BASE 0xfec00000u
-#define IOAPIC_PINS 24
+#define IOAPIC_BASE      0xfec00000u
+#define IOAPIC_PINS      24
+#define IOAPIC_TIMER_PIN 2 // IRQ 0, the 8254's, arrives there
 
 struct ioapic;
 struct machine;

@@ -32,7 +32,7 @@ void irq_create(struct machine *m) {
 void irq_set(struct machine *m, unsigned gsi, bool level) {
     if (gsi < 16 && gsi != 2)
         pic_set(m->pic, gsi, level);
-    ioapic_set(m->ioapic, gsi == 0 ? 2 : gsi, level);
+    ioapic_set(m->ioapic, gsi == 0 ? IOAPIC_TIMER_PIN : gsi, level);
 }
 
 // The usual rotation, so that devices share the lines evenly.

@@ -21,6 +21,7 @@ struct ioapic;
 struct lapic;
 struct pci;
 struct pic;
+struct pit;
 struct acpi_pm;
 struct rtc;
 struct state_known;
@@ -97,6 +98,7 @@ struct machine {
     struct vtimer *timers; // armed, sorted by (deadline, order)
     unsigned timer_count;
     struct pic *pic;
+    struct pit *pit;
     struct ioapic *ioapic;
     struct rtc *rtc;
     struct pci *pci; // NULL: no PCI bus

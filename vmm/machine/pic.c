@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include "vmm/machine/lapic.h"
 #include "vmm/machine/machine.h"
+#include "vmm/machine/pit.h"
 
 #define CASCADE 2
 
@@ -194,6 +195,8 @@ static void port_write(struct pic *p, unsigned n, uint64_t offset, uint64_t valu
     else
         write_command(&p->chip[n], value);
     update(p);
+    if (n == 0 && offset && !p->chip[0].expects && !(p->chip[0].imr & 1))
+        pit_interrupt_wanted(p->device.machine);
 }
 
 // A poll is an acknowledge cycle of this one chip.

@@ -41,6 +41,10 @@ static void rise(void *o) {
     arm(p);
 }
 
+void pit_interrupt_wanted(struct machine *m) {
+    arm(m->pit);
+}
+
 static void read_back(struct pit *p, uint8_t word) {
     for (unsigned i = 0; i < 3; i++) {
         if (!(word & 2u << i))
@@ -93,10 +97,14 @@ static void port61_write(void *o, uint64_t offset, unsigned width, uint64_t valu
 }
 
 // ---- device ------------------------------------------------------------------------------------
+// Counter 0 goes round at 18.2 Hz, as firmware leaves it. That is a function of the time: no timer runs for it before
+// the guest wants its interrupt, since most guests never do.
 static void reset(struct device *d) {
     struct pit *p = (struct pit *)d;
     for (unsigned i = 0; i < 3; i++)
         channel_reset(&p->channel[i], i < 2);
+    channel_write(&p->channel[0], 0, now(p));
+    channel_write(&p->channel[0], 0, now(p));
     p->port61 = 0;
     vtimer_cancel(&p->timer);
 }
@@ -127,6 +135,7 @@ static const struct device_ops ops = {
 
 void pit_create(struct machine *m) {
     struct pit *p = calloc(1, sizeof(*p));
+    m->pit = p;
     device_register(m, &p->device, &ops);
     vtimer_init(m, &p->timer, rise, p);
     p->counters = (struct bus_range){.space = BUS_PORT,

@@ -103,6 +103,8 @@ static void load(struct pit_channel *c, uint32_t value, uint64_t now) {
     settle(c, now);
     bool later = c->loaded && (periodic(c) ? counting(c) : triggered_by_gate(c));
     if (later) {
+        if (periodic(c)) // the period that runs now comes to its end
+            c->start += elapsed(c, now) / c->count * c->count;
         c->next_count = count;
         return;
     }
