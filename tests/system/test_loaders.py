@@ -79,9 +79,9 @@ def every_format(lab):
         for name, (_, wanted) in GOOD.items():
             twins(m, f"-mem 64 /guests/{name}", status=wanted)
         for name, (_, sentence) in BAD.items():
-            output, status = m.sh(f"vmx -mem 64 /guests/{name} < /dev/null")
-            if status != 125 or sentence not in output:
-                raise Failure(f"{name}: status {status}, no {sentence!r} in: {output}")
+            output, status = m.sh(f"vmx -v -mem 64 /guests/{name} < /dev/null")
+            if status != 125 or sentence not in output or output.count(name) != 1 or " exits (" in output:
+                raise Failure(f"{name}: status {status}, not {sentence!r} once and nothing else in: {output}")
         output, status = m.sh("vmx -c /guests/bad.conf")
         if status != 125 or "bad.conf:4: cpus: must be a number from 1 to 16: '32'" not in output:
             raise Failure(f"a bad configuration: status {status}: {output}")

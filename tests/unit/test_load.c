@@ -115,6 +115,22 @@ static void multiboot1_wrong(void **state) {
     refused(&k, sizeof(k), "flags 0x10008");
 }
 
+// A command line that does not fit is not cut off.
+static void multiboot1_long_line(void **state) {
+    struct mb1 k = kludge();
+    char line[5000];
+    struct load_request r = request(&k, sizeof(k));
+    r.command_line = line;
+    memset(line, 'x', sizeof(line));
+    line[4095 - strlen("kernel ")] = 0;
+    assert_int_equal(load_guest(&machine, &r, &cpu, error), 0);
+    assert_int_equal(strlen((char *)machine.ram + word(cpu.rbx + 16)), 4095);
+    line[strlen(line)] = 'x';
+    line[4096] = 0;
+    assert_int_equal(load_guest(&machine, &r, &cpu, error), -EINVAL);
+    assert_non_null(strstr(error, "the command line has 4103 characters"));
+}
+
 // ---- ELF -----------------------------------------------------------------------------------------
 struct elf_file {
     Elf32_Ehdr e;
@@ -455,6 +471,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(multiboot1_kludge, setup, teardown),
         cmocka_unit_test_setup_teardown(multiboot1_wrong, setup, teardown),
+        cmocka_unit_test_setup_teardown(multiboot1_long_line, setup, teardown),
         cmocka_unit_test_setup_teardown(elf_high, setup, teardown),
         cmocka_unit_test_setup_teardown(elf_wrong, setup, teardown),
         cmocka_unit_test_setup_teardown(multiboot2_tags, setup, teardown),

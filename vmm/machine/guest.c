@@ -141,7 +141,9 @@ int guest_start(struct machine *m, struct guest *g) {
         inputs_random(m->inputs, g->request.seed, sizeof(g->request.seed));
     int r = load_guest(m, &g->request, &boot, error);
     if (r) {
-        machine_log(m, "%s: %s", g->request.kernel.name, error);
+        const char *name = g->request.kernel.name;
+        bool named = !strncmp(error, name, strlen(name)); // what is wrong in the file says so
+        machine_log(m, "%s%s%s", named ? "" : name, named ? "" : ": ", error);
         return r;
     }
     apply(&m->cpus[0], &boot);

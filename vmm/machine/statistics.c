@@ -8,8 +8,10 @@ static void report_exits(struct machine *m, struct cpu *c) {
     struct chrono_exit_counts counts;
     struct chrono_costs costs;
     if (ioctl(c->fd, CHRONO_GET_EXITS, &counts) < 0 || ioctl(c->fd, CHRONO_GET_COSTS, &costs) < 0)
-        return; // a KVM without our extension
-    char text[400];
+        return;       // a KVM without our extension
+    if (!costs.exits) // it never ran
+        return;
+    char text[400] = "";
     int used = 0;
     for (unsigned i = 0; i < counts.kinds; i++)
         if (counts.kind[i].count && used < (int)sizeof(text) - 48)

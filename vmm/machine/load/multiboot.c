@@ -11,6 +11,7 @@
 #define SEARCH         8192
 #define FLAG_VIDEO     (1u << 2)
 #define FLAG_ADDRESSES (1u << 16)  // the "a.out kludge": load addresses are in the header
+#define COMMAND_LINE   4096        // with the kernel's name, and its zero
 #define FLAGS_UNKNOWN  0x0000fff8u // bits 3–15: requirements that this loader does not know
 
 enum {
@@ -136,10 +137,15 @@ static int put_info(struct machine *m, const struct load_request *r, uint64_t af
     struct info info = {.flags = INFO_MEMORY | INFO_COMMAND_LINE | INFO_MODULES | INFO_MAP |
                                  INFO_LOADER};
     static const char loader[] = "Chronovisor";
-    char line[2048];
-    // The specification has the kernel's own name first.
-    snprintf(line, sizeof(line), "%s%s%s", r->kernel.name, *r->command_line ? " " : "",
-             r->command_line);
+    char line[COMMAND_LINE];
+    // The kernel's own name comes first, as from GRUB 0.97 and QEMU. (GRUB 2 leaves it out: multiboot2.c)
+    int n = snprintf(line, sizeof(line), "%s%s%s", r->kernel.name, *r->command_line ? " " : "",
+                     r->command_line);
+    if (n >= (int)sizeof(line))
+        return load_error(error,
+                          "the command line has %d characters with the kernel's name; a Multiboot "
+                          "kernel is given %zu at most",
+                          n, sizeof(line) - 1);
     info.cmdline = put(&a, "the command line", line, strlen(line) + 1);
     info.boot_loader_name = put(&a, "the loader's name", loader, sizeof(loader));
     put_modules(&a, r, after, &info);

@@ -210,8 +210,8 @@ static int put_info(struct machine *m, const struct load_request *r, uint64_t af
                     char error[256]) {
     static struct info f;
     memset(&f, 0, sizeof(f));
-    f.size = 8; // total_size, reserved
-    tag_string(&f, INFO_COMMAND_LINE, r->command_line);
+    f.size = 8;                                         // total_size, reserved
+    tag_string(&f, INFO_COMMAND_LINE, r->command_line); // without the kernel's name, as from GRUB 2
     tag_string(&f, INFO_LOADER, "Chronovisor");
     tag_memory(m, &f);
     void *rsdp = m->config->acpi ? tag(&f, INFO_ACPI_NEW, 36) : NULL;
