@@ -467,6 +467,17 @@ static void tables_add_up(void **state) {
     sum_is_zero(machine.ram + word(FIRMWARE_MP + 4), word(word(FIRMWARE_MP + 4) + 4) & 0xffff);
 }
 
+// Kernels find the display by it.
+static void bios_data(void **state) {
+    firmware_write(&machine);
+    assert_int_equal(word(0x410) & 0xffff, 0x0426); // 80x25 colour, two serial ports, FPU, mouse
+    assert_int_equal(word(0x413) & 0xffff, 639);
+    assert_int_equal(word(0x449), 80 << 8 | 3); // mode 3, 80 columns
+    assert_int_equal(word(0x463) & 0xffff, 0x3d4);
+    assert_int_equal(machine.ram[0x475], 0); // no disks
+    assert_int_equal(word(0x484) & 0xffffff, 16 << 8 | 24);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(multiboot1_kludge, setup, teardown),
@@ -484,6 +495,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(linux_unpacked, setup, teardown),
         cmocka_unit_test_setup_teardown(boot_sector, setup, teardown),
         cmocka_unit_test_setup_teardown(tables_add_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(bios_data, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

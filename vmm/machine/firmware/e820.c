@@ -19,20 +19,34 @@ unsigned e820_build(const struct machine *m, struct e820_entry map[E820_MAX]) {
     return n;
 }
 
-// What kernels read in the BIOS data area: serial ports, the EBDA, the size of base memory, the text mode.
+// Two serial ports, a PS/2 mouse, an 80x25 colour display, a coprocessor.
+#define EQUIPMENT (2u << 9 | 2u << 4 | 1u << 2 | 1u << 1)
+
+// What kernels read in the BIOS data area. A byte is the low half of a word, whose high half the next one writes over or
+// nobody reads.
 static void bios_data_area(struct machine *m) {
+    const struct {
+        uint8_t at;
+        uint16_t value;
+    } words[] = {
+        {0x00, 0x3f8}, // serial ports
+        {0x02, 0x2f8},
+        {0x0e, EBDA_START >> 4}, // segment
+        {0x10, EQUIPMENT},
+        {0x13, EBDA_START >> 10}, // KB of base memory
+        {0x49, 3},                // video mode
+        {0x4a, 80},               // columns
+        {0x4c, 0x1000},           // bytes of a screen
+        {0x60, 0x0d0e},           // lines of the cursor
+        {0x63, 0x3d4},            // the display's CRTC
+        {0x75, (uint16_t)m->config->disk_count},
+        {0x84, 24}, // rows - 1
+        {0x85, 16}, // lines of a character
+    };
     uint8_t *p = guest_memory(m, 0x400, 256);
     memset(p, 0, 256);
-    const uint16_t com1 = 0x3f8, com2 = 0x2f8, ebda = EBDA_START >> 4, base_kb = EBDA_START >> 10,
-                   columns = 80;
-    memcpy(p + 0x00, &com1, 2);
-    memcpy(p + 0x02, &com2, 2);
-    memcpy(p + 0x0e, &ebda, 2);
-    memcpy(p + 0x13, &base_kb, 2);
-    p[0x49] = 3; // video mode
-    memcpy(p + 0x4a, &columns, 2);
-    p[0x84] = 24; // rows - 1
-    p[0x75] = 1;  // hard disks
+    for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        memcpy(p + words[i].at, &words[i].value, 2);
 }
 
 uint8_t firmware_checksum(const void *table, size_t n) {
