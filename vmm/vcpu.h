@@ -57,6 +57,8 @@ enum {
 };
 
 struct vcpu {
+    uint64_t
+        gpr[16]; // (V) always current but for RSP. First: entries and exits come with this address
     struct vm *vm;     // (I)
     unsigned id;       // (I) as given to KVM_CREATE_VCPU
     struct mutex lock; // taken by every ioctl of the vCPU
@@ -64,7 +66,6 @@ struct vcpu {
     int hw_cpu;        // (V) processor whose hardware holds its state, -1: none
 
     // (V) Guest registers; a field is current when its part is not in ->stale.
-    uint64_t gpr[16]; // always current but for RSP
     uint64_t rip, rflags;
     uint64_t cr0, cr2, cr3, cr4, cr8, efer, pdpte[4], xcr0;
     uint64_t dr[4], dr6, dr7;  // always current: MOV DR and #DB exit

@@ -23,8 +23,8 @@ struct vmx_failure {
 };
 
 struct vmx_vcpu {
+    struct vmx_passage passage; // first, as struct vcpu's registers
     struct vmx_failure failure;
-    struct vmx_passage passage;
     paddr_t vmcs;     // region
     void *msr_bitmap; // 4 KB
     uint16_t vpid;
