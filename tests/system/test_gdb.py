@@ -9,6 +9,7 @@ from pathlib import Path
 import test_guest_linux as linux
 from debugging import LINE, Line, interrupt_after, interrupted, symbols, vm
 from emu.patience import patience
+from guests import replayed
 from harness import BUILD, TOP, Boot, Failure, machine_test
 
 AREA = "Debugger"
@@ -175,9 +176,26 @@ def stops_and_threads(lab):
         line.close()
 
 
+RECORDED = "-mem 64 /guests/debuggee.elf"
+
+
+@machine_test(cost=20)
+def recording_while_debugged(lab):
+    """The log knows nothing of stops, steps and watchpoints; what would change the guest is refused."""
+    with lab.boot(Boot(mem=256, extra=files(lab))) as m:
+        line = Line(m)
+        with vm(m, f"-record /tmp/log -serial file:/tmp/first {RECORDED}", status=0):
+            line.talk(AT_GUEST_MAIN + [
+                ("stepi 10", None), ("set var counter = 1000", "Cannot access memory"), ("break *&sti_place", None), ("continue", "sti_place"),
+                (steps(8), "through"), ("delete", None), ("watch counter", "Hardware watchpoint"), ("continue", "New value = 2"),
+                ("delete", None), ("continue", "switched itself off"), ("detach", "detached")], DEBUGGEE)
+        line.close()
+        replayed(m, f"-serial file:/tmp/again {RECORDED}", "/tmp/log")
+        m.check("cmp /tmp/first /tmp/again && tail -1 /tmp/again", re.compile(r"^end \d+ ok, 0 not ok"))
+
+
 # ---- a replay --------------------------------------------------------------------------------------------
 
-RECORDED = "-mem 64 /guests/debuggee.elf"
 AROUND = ("python p = lambda: [gdb.execute(c, to_string=True) for c in ('info all-registers', 'x/32gx $rsp', 'output ticks', 'output counter')]")
 IDENTITY = ("python import random; random.seed(7); bad = 0\n"
             "for i in range({n}):\n"
