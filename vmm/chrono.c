@@ -91,8 +91,9 @@ enum {
     TYPE_SOFT_INT = 4,
     TYPE_SOFT_EXCEPTION = 6
 };
-#define INFO_VALID     (1u << 31)
-#define INFO_HAS_ERROR (1u << 11)
+#define ACTIVITY_SHUTDOWN 2
+#define INFO_VALID        (1u << 31)
+#define INFO_HAS_ERROR    (1u << 11)
 
 // An event on its way into the guest, in the SDM's format of IDT-vectoring information.
 static uint32_t vectoring(const struct vcpu *v) {
@@ -161,9 +162,10 @@ long chrono_set_state(struct vcpu *v, unsigned long arg) {
     struct chrono_vcpu_state s;
     if (copy_from_user(&s, (void __user *)arg, sizeof(s)))
         return -EFAULT;
-    // Values that no processor would load: SDM vol. 3, "Checks on Guest Non-Register State".
-    if (s.activity > 3 || (s.interruptibility & ~0x1fu) || (s.interruptibility & 3) == 3 ||
-        s.vectoring_length > 15)
+    // Values that no processor would load (SDM vol. 3, "Checks on Guest Non-Register State"), and one that it would
+    // not give back: nothing that is the host's ends the wait for a SIPI.
+    if (s.activity > ACTIVITY_SHUTDOWN || (s.interruptibility & ~0x1fu) ||
+        (s.interruptibility & 3) == 3 || s.vectoring_length > 15)
         return -EINVAL;
     vcpu_fetch(v, PART_ALL);
     v->count = v->chrono->count = s.count;

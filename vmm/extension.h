@@ -93,8 +93,8 @@ struct chrono_vcpu_state {
     __u64 pending_debug; // VMCS pending debug exceptions
     __u64 pdpte[4];
     __u64 cr2, debugctl, xss, ia32_spec_ctrl;
-    __u32
-        activity; // SDM vol. 3, "Guest Non-Register State": 0 active, 1 HLT, 2 shutdown, 3 wait-for-SIPI
+    // SDM vol. 3, "Guest Non-Register State": 0 active, 1 HLT, 2 shutdown. (A vCPU that waits for a SIPI is not run.)
+    __u32 activity;
     __u32 interruptibility; // STI, MOV SS, SMI, NMI blocking
     __u32 vectoring_info;   // an event whose delivery was interrupted by an exit; 0: none
     __u32 vectoring_error, vectoring_length;

@@ -174,6 +174,9 @@ static void test_state(void) {
     check(s.count == 1000 && !s.activity && !s.vectoring_info, "count", "%llu", s.count);
     s.count = 5;
     CHECK_EQUAL("CHRONO_SET_STATE", ioctl(m.vcpu, CHRONO_SET_STATE, &s), 0);
+    struct chrono_vcpu_state waits = s;
+    waits.activity = 3; // for a SIPI: the processor would never come back
+    CHECK_ERROR("a state without a way out", ioctl(m.vcpu, CHRONO_SET_STATE, &waits), EINVAL);
     CHECK_EQUAL("goes on from there", run_to(&m, 10), KVM_EXIT_CHRONO_STOP);
     struct chrono_costs c;
     CHECK_EQUAL("CHRONO_GET_COSTS", ioctl(m.vcpu, CHRONO_GET_COSTS, &c), 0);
