@@ -73,7 +73,7 @@ static const struct msr msrs[] = {
      BIT(0) | BIT(11) | BIT(12) | BIT(16) | BIT(18) | BIT(22)},
     {MSR_DEBUGCTL, FIELD(debugctl), STORED, PART_SYSMSR, 0}, // no last-branch records, no BTF
     {MSR_PAT, FIELD(pat), TYPES, PART_PAT, 0},
-    {MSR_MTRR_DEF_TYPE, FIELD(mtrr_def_type), STORED, 0, BIT(11) | BIT(10) | 0xff},
+    {MSR_MTRR_DEF_TYPE, FIELD(mtrr_def_type), SPECIAL, 0, 0},
     {MSR_TSC_DEADLINE, 0, IGNORED, 0,
      0}, // a local APIC in user space gets it through the MSR filter
     {MSR_XSS, FIELD(xss), STORED, 0, 0},
@@ -184,7 +184,11 @@ static int write_apic_base(struct vcpu *v, uint64_t value, bool host) {
 }
 
 static int write_mtrr(struct vcpu *v, const struct msr *m, uint64_t value) {
-    if (m->index >= 0x250) {
+    if (m->index == MSR_MTRR_DEF_TYPE) {
+        uint64_t enables = BIT(11) | BIT(10);
+        if ((value & ~(enables | 0xff)) || !memory_types_valid((uint8_t)value, false))
+            return -EINVAL;
+    } else if (m->index >= 0x250) {
         if (!memory_types_valid(value, false))
             return -EINVAL;
     } else {

@@ -230,6 +230,7 @@ static void test_msr_values(void **state) {
         {MSR_PAT, 0x0105040607000101, true},
         {0x2ff, 0xc06, true},
         {0x2ff, 0x1000, false},
+        {0x2ff, 0xc02, false}, // 2 is no memory type
         {0x250, 0x0606060606060606, true},
         {0x250, 0x0706060606060606, false}, // UC- is the PAT's alone
         {0x200, 0x80000006, true},
