@@ -63,8 +63,10 @@ static struct reach stack_access(uint8_t opcode, unsigned width) {
 
 struct reach reach_of_instruction(const uint8_t *bytes, size_t n, enum decode_mode mode) {
     struct instruction insn;
-    if (decode(bytes, n, mode, &insn) == 0)
-        return (struct reach){0, insn.size};
+    if (decode(bytes, n, mode, &insn) == 0) {
+        bool extends = insn.op == OP_MOVZX || insn.op == OP_MOVSX;
+        return (struct reach){0, extends ? insn.source_size : insn.size};
+    }
     bool narrow = false;
     size_t i = 0;
     for (; i + 2 < n; i++) {

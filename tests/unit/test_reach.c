@@ -43,6 +43,10 @@ static void test_instructions(void **state) {
     } cases[] = {
         {"\x88\x03", DECODE_64, 0, 1},             // mov [rbx], al
         {"\x48\x89\x03", DECODE_64, 0, 8},         // mov [rbx], rax
+        {"\x0f\xb6\x03", DECODE_64, 0, 1},         // movzx eax, byte [rbx]
+        {"\x48\x63\x03", DECODE_64, 0, 4},         // movsxd rax, dword [rbx]
+        {"\x0f\x29\x03", DECODE_64, 0, 16},        // movaps [rbx], xmm0
+        {"\xc5\xfc\x29\x03", DECODE_64, 0, 32},    // vmovaps [rbx], ymm0
         {"\x55", DECODE_64, 0, 8},                 // push rbp
         {"\x41\x5c", DECODE_64, 0, 8},             // pop r12
         {"\x66\x50", DECODE_64, 0, 2},             // push ax
