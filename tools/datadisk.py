@@ -65,8 +65,12 @@ class DataDisk:
 
 
 def fetch(image, name, target):
-    """Copies /name from an ext2 image, mounted cleanly or not; False: it is not there."""
-    Path(target).unlink(missing_ok=True)
-    subprocess.run(["/sbin/debugfs", "-R", f'dump "/{name}" "{target}"', image],
+    """Copies /name from an ext2 image, mounted cleanly or not; False: it is not there, and `target` stays as it was."""
+    part = Path(f"{target}.part")
+    part.unlink(missing_ok=True)
+    subprocess.run(["/sbin/debugfs", "-R", f'dump "/{name}" "{part}"', image],
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-    return Path(target).exists()
+    if not part.exists():
+        return False
+    part.replace(target)
+    return True

@@ -171,13 +171,20 @@ def wait_for_debuggers(args, session):
     return session.session.wait_end(args.limit)
 
 
+def open_console(path):
+    try:
+        return open(path, "wb", buffering=0)           # may be a terminal
+    except OSError as error:
+        raise EmuError(f"{path}: {error.strerror}") from None
+
+
 def debug(args):
     """Exit status: gdb's; with --no-gdb vmx's."""
     with tempfile.TemporaryDirectory(prefix="chrono-") as work:
         debuggee = Debuggee(args, work)
         if args.vmlinux and "nokaslr" not in debuggee.guest.append:
             print("chrono: the guest's command line has no nokaslr: its kernel may not be where vmlinux says", file=sys.stderr)
-        console = open(args.console, "wb", buffering=0) if args.console else None
+        console = open_console(args.console) if args.console else None
         write = console.write if console else write_out
         try:
             with DebugSession(debuggee, work, args.emu, args.ips, args.port, write) as session:

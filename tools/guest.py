@@ -1,6 +1,7 @@
 """A guest as chrono sees it: its images and its machine, from options or from a log's description."""
 import argparse
 import hashlib
+import os
 import re
 import shlex
 from dataclasses import dataclass, field
@@ -67,6 +68,8 @@ class Guest:
         for image in images:
             if not image.path.is_file():
                 raise EmuError(f"{image.path}: no such file")
+            if not os.access(image.path, os.R_OK):      # some distributions keep /boot/vmlinuz for root
+                raise EmuError(f"{image.path}: you may not read it; make a copy that you may")
         return cls(images, str(args.mem), args.cpus, args.append, list(args.vmx))
 
     @classmethod
@@ -123,6 +126,18 @@ class Guest:
         for number, image in enumerate(self.images):
             command += [option[image.kind], f"{number}/{image.name}{image.options}"]
         return f"{vmx} " + shlex.join([*command, *self.options, *more])
+
+
+def output_file(path):
+    """The path of a file that a run will write. What is wrong with it is said before the run, not after it."""
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise EmuError(f"{path}: it is there, and no ordinary file")
+    if not path.parent.is_dir():
+        raise EmuError(f"{path}: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise EmuError(f"{path}: you may not write in {path.parent}")
+    return path
 
 
 def sha256(path):

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from emu import EmuError
+from guest import output_file
 from session import built
 
 DIRECT = {
@@ -85,6 +86,7 @@ def direct(args):
 
 
 def draw(args):
+    output = output_file(args.output)
     with tempfile.TemporaryDirectory(prefix="chrono-") as work:
         command = [built("chrono-log"), "graph", log_of(args.log, work)]
         if args.exits:
@@ -96,11 +98,11 @@ def draw(args):
         dot = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if dot.returncode:
         return dot.returncode
-    kind = Path(args.output).suffix[1:] or "svg"
+    kind = output.suffix[1:] or "svg"
     if kind == "dot":
-        Path(args.output).write_bytes(dot.stdout)
+        output.write_bytes(dot.stdout)
         return 0
-    return subprocess.run(["dot", f"-T{kind}", "-o", args.output], input=dot.stdout, check=False).returncode
+    return subprocess.run(["dot", f"-T{kind}", "-o", output], input=dot.stdout, check=False).returncode
 
 
 def quiet_replay(args):
@@ -126,10 +128,10 @@ def verify_log(args):
 
 def pack_log(args):
     from pack import pack
-    output = args.output or f"{args.log}.tar.zst"
+    output = output_file(args.output or f"{args.log}.tar.zst")
     with tempfile.TemporaryDirectory(prefix="chrono-") as work:
         size = pack(args.log, output, work, args.image, args.symbols)
-    print(f"{output}: {size} bytes. Anyone with Chronovisor: chrono replay {Path(output).name}\n"
+    print(f"{output}: {size} bytes. Anyone with Chronovisor: chrono replay {output.name}\n"
           "It contains everything that was typed into the machine while it was recorded.")
     return 0
 
@@ -155,6 +157,8 @@ def open_source(source):
 
 
 def receive_log(args):
+    if args.output:
+        output_file(args.output)
     print(f"waiting: in the machine, send-log LOG (it sends to /dev/ttyS1); here {args.source}", file=sys.stderr)
     name, data = receive_file(open_source(args.source), args.source)
     output = args.output or os.path.basename(name)

@@ -14,7 +14,7 @@ from pathlib import Path
 from datadisk import MOUNT, DataDisk
 from emu import EmuError
 from emu.typing import Script
-from guest import Guest, sha256
+from guest import Guest, output_file, sha256
 from session import BUILD, Session, built
 
 MAGIC = b"CHRONLOG"
@@ -170,22 +170,24 @@ def show_messages(disk):
 
 def record(args):
     chaos = [] if args.chaos is None else ["-chaos", str(args.chaos)]
-    return run_guest(args, "-record", LOG_NAME, *chaos, log=Path(args.output))
+    return run_guest(args, "-record", LOG_NAME, *chaos, log=output_file(args.output))
 
 
 def replay(args, *more, fetch=()):
     """Exit status 0: every check equal. 124: a difference. 125: refused. `more`: options of vmx; `fetch`:
     (name on the data disk, file here) of what they write."""
+    options = ["-log", MESSAGES, *more, *args.vmx]
+    if args.until:
+        options += ["-until", args.until]
+    if args.trace:
+        options += ["-trace", TRACE]
+        fetch = [*fetch, (TRACE, args.trace)]
+    for _name, target in fetch:
+        output_file(target)
     with tempfile.TemporaryDirectory(prefix="chrono-") as work:
         recording = Recording.open(args.log, work, args.image)
         disk = DataDisk(work)
         recording.put(disk)
-        options = ["-log", MESSAGES, *more, *args.vmx]
-        if args.until:
-            options += ["-until", args.until]
-        if args.trace:
-            options += ["-trace", TRACE]
-            fetch = [*fetch, (TRACE, args.trace)]
         session = Session(disk, recording.command(*options), recording.guest.host_memory() + args.more_memory,
                           args.emu, args.ips)
         try:

@@ -1,4 +1,5 @@
 """The parts of chrono that need no machine: consoles' windows, scripts, descriptions, packs, serial transfer."""
+import argparse
 import base64
 import hashlib
 import io
@@ -8,13 +9,14 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tools"))
 from datadisk import DataDisk  # noqa: E402
 from emu import EmuError  # noqa: E402
 from emu.typing import Script  # noqa: E402
-from guest import Guest  # noqa: E402
+from guest import Guest, output_file  # noqa: E402
 from logs import receive_file  # noqa: E402
 from pack import unpack  # noqa: E402
 from recording import find_images  # noqa: E402
@@ -110,6 +112,34 @@ class Descriptions(unittest.TestCase):
             self.assertEqual(guest.images[0].path, right)
 
 
+class Mistakes(unittest.TestCase):
+    """What is told before a run, which may take minutes."""
+
+    def chrono(self, *words):
+        done = subprocess.run([TOP / "tools/chrono", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              check=False)
+        self.assertEqual(done.returncode, 125, done.stdout)
+        self.assertEqual(len(done.stdout.splitlines()), 1, done.stdout)
+        return done.stdout
+
+    def test_where_a_log_cannot_go(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for command in ("record", "hunt"):
+                self.assertIn("nowhere/log: there is no folder", self.chrono(command, __file__, "-o", f"{folder}/nowhere/log"))
+                self.assertIn("no ordinary file", self.chrono(command, __file__, "-o", folder))
+            self.assertIn("there is no folder", self.chrono("log", "pack", __file__, "-o", f"{folder}/nowhere/pack"))
+            self.assertIn("there is no folder", self.chrono("replay", __file__, "--trace", f"{folder}/nowhere/trace"))
+            self.assertIn("No such file", self.chrono("gdb", __file__, "--console", f"{folder}/nowhere/console"))
+            self.assertEqual(output_file(f"{folder}/log"), Path(folder) / "log")
+
+    def test_what_cannot_be_read(self):
+        with tempfile.TemporaryDirectory() as folder:
+            args = argparse.Namespace(kernel=__file__, initrd=[], disk=[])
+            with mock.patch("guest.os.access", return_value=False), self.assertRaisesRegex(EmuError, "you may not read it"):
+                Guest.from_arguments(args)              # root may read everything
+            self.assertIn("initrd: no such file", self.chrono("run", __file__, "--initrd", f"{folder}/initrd"))
+
+
 class Serial(unittest.TestCase):
     DATA = bytes(range(256)) * 9
 
@@ -179,6 +209,7 @@ class Disks(unittest.TestCase):
             self.assertEqual((Path(folder) / "out").read_bytes(), bytes(100_000))
             self.assertEqual(disk.text("start"), "echo\n")
             self.assertFalse(disk.get("nothing", Path(folder) / "out"))
+            self.assertEqual((Path(folder) / "out").read_bytes(), bytes(100_000))   # an older log is not lost
             subprocess.run(["/sbin/e2fsck", "-fn", image], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
 
 
