@@ -402,10 +402,10 @@ static void ends(void **state) {
         uint32_t reason;
         enum machine_end end;
     } cases[] = {{KVM_EXIT_SHUTDOWN, MACHINE_TRIPLE_FAULT},
-                 {KVM_EXIT_FAIL_ENTRY, MACHINE_FAILED},
-                 {KVM_EXIT_INTERNAL_ERROR, MACHINE_FAILED},
-                 {KVM_EXIT_DEBUG, MACHINE_FAILED},
-                 {0x7777, MACHINE_FAILED}};
+                 {KVM_EXIT_FAIL_ENTRY, MACHINE_CRASHED},
+                 {KVM_EXIT_INTERNAL_ERROR, MACHINE_CRASHED},
+                 {KVM_EXIT_DEBUG, MACHINE_CRASHED},
+                 {0x7777, MACHINE_CRASHED}};
     for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         setup(NULL);
         const struct step steps[] = {{1, cases[i].reason, 0}, END};
