@@ -40,10 +40,20 @@ static int interrupted(struct vcpu *v) {
 }
 
 // ---- before an entry -----------------------------------------------------------------------------
-static inline bool interrupt_window_open(struct vcpu *v) {
-    if (!(v->rflags & RFLAGS_IF) || (v->interruptibility & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)))
-        return false;
-    return !v->event.exception_pending && !v->event.nmi_injected && !v->event.interrupt_pending;
+static inline bool interruptible(const struct vcpu *v) {
+    return (v->rflags & RFLAGS_IF) && !(v->interruptibility & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS));
+}
+
+static inline bool interrupt_window_open(const struct vcpu *v) {
+    return interruptible(v) && !v->event.exception_pending && !v->event.nmi_injected &&
+           !v->event.interrupt_pending;
+}
+
+// There is an interrupt that the next entry cannot deliver.
+static bool interrupt_waits(const struct vcpu *v) {
+    return v->event.interrupt_pending && !v->event.interrupt_soft &&
+           (!interruptible(v) || v->event.exception_pending || v->event.nmi_pending ||
+            v->event.nmi_injected);
 }
 
 static bool single_step(const struct vcpu *v) {
@@ -70,8 +80,7 @@ static uint32_t intercepts(const struct vcpu *v) {
         i |= v->control & traps[t].control ? traps[t].intercept : 0;
     if (single_step(v) && vmm_vendor->has(ABILITY_STEP))
         i |= INTERCEPT_STEP;
-    if (v->run->request_interrupt_window ||
-        (v->event.interrupt_pending && !v->event.interrupt_soft))
+    if (v->run->request_interrupt_window || interrupt_waits(v))
         i |= INTERCEPT_IRQ_WINDOW;
     if (v->event.nmi_pending)
         i |= INTERCEPT_NMI_WINDOW;
