@@ -33,6 +33,13 @@ static int set_string(char **to, const char *value) {
     return *to ? 0 : -ENOMEM;
 }
 
+static bool number(const char *text, uint64_t *value) {
+    char *end;
+    errno = 0;
+    *value = strtoull(text, &end, 10);
+    return isdigit((unsigned char)text[0]) && !*end && !errno;
+}
+
 // ---- kinds of values ---------------------------------------------------------------------------
 static int text(struct config *c, const struct key *k, const char *value, char *error,
                 size_t size) {
@@ -119,11 +126,8 @@ static int disk(struct config *c, const struct key *k, const char *value, char *
 // "seed" and "chaos": the later one counts.
 static int seed(struct config *c, const struct key *k, const char *value, char *error,
                 size_t size) {
-    char *end;
-    c->seed = strtoull(value, &end, 10);
     c->chaos = k->name[0] == 'c';
-    return *end || !isdigit((unsigned char)value[0]) ? fail(error, size, "must be a number", value)
-                                                     : 0;
+    return number(value, &c->seed) ? 0 : fail(error, size, "must be a number below 2^64", value);
 }
 
 static int sum_unit(struct config *c, const struct key *k, const char *value, char *error,
@@ -136,21 +140,16 @@ static int sum_unit(struct config *c, const struct key *k, const char *value, ch
 
 static int sum_interval(struct config *c, const struct key *k, const char *value, char *error,
                         size_t size) {
-    char *end;
-    c->sum_interval = strtoull(value, &end, 10);
-    return *end || !c->sum_interval || !isdigit((unsigned char)value[0])
-               ? fail(error, size, "must be a number of ticks", value)
-               : 0;
+    return number(value, &c->sum_interval) && c->sum_interval
+               ? 0
+               : fail(error, size, "must be a number of ticks, below 2^64", value);
 }
 
 // COUNT or event:N.
 static int until(struct config *c, const struct key *k, const char *value, char *error,
                  size_t size) {
-    char *end;
     c->until_event = !strncmp(value, "event:", 6);
-    const char *number = c->until_event ? value + 6 : value;
-    c->until = strtoull(number, &end, 10);
-    c->until_given = !*end && isdigit((unsigned char)number[0]);
+    c->until_given = number(c->until_event ? value + 6 : value, &c->until);
     return c->until_given ? 0 : fail(error, size, "must be a count or event:N", value);
 }
 

@@ -47,7 +47,7 @@ static int set_option(struct config *c, const char *option, const char **next, c
 }
 
 enum options_result options_parse(struct config *c, int argc, char **argv) {
-    char error[320];
+    char error[320] = "no memory"; // the only failure without a sentence of its own
     for (int i = 1; i < argc; i++) {
         const char *next = i + 1 < argc ? argv[i + 1] : NULL, *given = next;
         if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
