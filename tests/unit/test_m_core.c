@@ -317,7 +317,8 @@ static void bad_configurations(void **state) {
          "vm.conf:1: sum-interval: must be a number of ticks, below 2^64: '99999999999999999999'"},
         {"chaos = 1x", "vm.conf:1: chaos: must be a number below 2^64: '1x'"},
         {"sums = byte", "vm.conf:1: sums: must be page or region: 'byte'"},
-        {"sum-interval = -1", "vm.conf:1: sum-interval: must be a number of ticks: '-1'"},
+        {"sum-interval = -1",
+         "vm.conf:1: sum-interval: must be a number of ticks, below 2^64: '-1'"},
         {"until = event:", "vm.conf:1: until: must be a count or event:N: 'event:'"},
     };
     for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
