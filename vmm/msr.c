@@ -35,7 +35,10 @@
 enum msr_kind {
     STORED,   // a field of struct vcpu; `mask`: bits that may be written
     ADDRESS,  // the same; a canonical address
-    TYPES,    // the same; eight memory types (PAT)
+    TYPES,    // the same; eight memory types: the PAT
+    FIXED,    // the same, but UC- is not among them: fixed-range MTRRs
+    PHYSICAL, // the same; bits of `mask` that physical addresses have
+    TYPED,    // the same, and a memory type in the lowest byte
     CONSTANT, // `mask` is the value; the guest cannot write it
     IGNORED,  // reads 0, writes are dropped
     ZERO,     // reads 0, only 0 may be written: a register whose features are all absent
@@ -51,6 +54,13 @@ struct msr {
 
 #define FIELD(name) offsetof(struct vcpu, msr.name)
 #define ALL         UINT64_MAX
+#define PAGE_BITS   (~0xfffull)
+// clang-format off
+#define MTRR_RANGE(n)                                                                     \
+    {MSR_MTRR_PHYS_BASE0 + 2 * (n), FIELD(mtrr_var[2 * (n)]), TYPED, 0, PAGE_BITS},       \
+    {MSR_MTRR_PHYS_BASE0 + 2 * (n) + 1, FIELD(mtrr_var[2 * (n) + 1]), PHYSICAL, 0, PAGE_BITS | BIT(11)}
+#define MTRR_FIXED(n, index) {index, FIELD(mtrr_fixed[n]), FIXED, 0, 0}
+// clang-format on
 
 static const struct msr msrs[] = {
     {MSR_TSC, 0, SPECIAL, 0, 0},
@@ -73,7 +83,7 @@ static const struct msr msrs[] = {
      BIT(0) | BIT(11) | BIT(12) | BIT(16) | BIT(18) | BIT(22)},
     {MSR_DEBUGCTL, FIELD(debugctl), STORED, PART_SYSMSR, 0}, // no last-branch records, no BTF
     {MSR_PAT, FIELD(pat), TYPES, PART_PAT, 0},
-    {MSR_MTRR_DEF_TYPE, FIELD(mtrr_def_type), SPECIAL, 0, 0},
+    {MSR_MTRR_DEF_TYPE, FIELD(mtrr_def_type), TYPED, 0, BIT(11) | BIT(10)},
     {MSR_TSC_DEADLINE, 0, IGNORED, 0,
      0}, // a local APIC in user space gets it through the MSR filter
     {MSR_XSS, FIELD(xss), STORED, 0, 0},
@@ -86,15 +96,19 @@ static const struct msr msrs[] = {
     {MSR_GS_BASE, offsetof(struct vcpu, seg[SEG_GS].base), ADDRESS, PART_SEGMENTS, 0},
     {MSR_KERNEL_GS_BASE, FIELD(kernel_gs_base), ADDRESS, PART_SYSMSR, 0},
     {MSR_TSC_AUX, FIELD(tsc_aux), STORED, PART_SYSMSR, 0xffffffff},
+    // SDM vol. 3, "Memory Type Range Registers".
+    // clang-format off
+    MTRR_RANGE(0), MTRR_RANGE(1), MTRR_RANGE(2), MTRR_RANGE(3),
+    MTRR_RANGE(4), MTRR_RANGE(5), MTRR_RANGE(6), MTRR_RANGE(7),
+    MTRR_FIXED(0, 0x250), MTRR_FIXED(1, 0x258), MTRR_FIXED(2, 0x259), MTRR_FIXED(3, 0x268),
+    MTRR_FIXED(4, 0x269), MTRR_FIXED(5, 0x26a), MTRR_FIXED(6, 0x26b), MTRR_FIXED(7, 0x26c),
+    MTRR_FIXED(8, 0x26d), MTRR_FIXED(9, 0x26e), MTRR_FIXED(10, 0x26f),
+    // clang-format on
 };
-
-// The MTRRs (SDM vol. 3, "Memory Type Range Registers") in the order of msr.mtrr_fixed[].
-static const uint32_t mtrr_fixed[11] = {0x250, 0x258, 0x259, 0x268, 0x269, 0x26a,
-                                        0x26b, 0x26c, 0x26d, 0x26e, 0x26f};
 
 // Where a register is in msrs[]: 1 + index, 0: not there. Filled in by msr_init().
 #define HIGH_BASE MSR_EFER
-static uint8_t low_places[0x400], high_places[MSR_TSC_AUX - HIGH_BASE + 1];
+static uint8_t low_places[0x1000], high_places[MSR_TSC_AUX - HIGH_BASE + 1];
 
 static uint8_t *place_of(uint32_t index) {
     if (index < ARRAY_SIZE(low_places))
@@ -104,33 +118,12 @@ static uint8_t *place_of(uint32_t index) {
 
 void msr_init(void) {
     for (unsigned i = 0; i < ARRAY_SIZE(msrs); i++)
-        if (place_of(msrs[i].index))
-            *place_of(msrs[i].index) = i + 1;
+        *place_of(msrs[i].index) = i + 1;
 }
 
-// One that is made up as needed, in *m. NULL: there is none.
-static const struct msr *find_elsewhere(uint32_t index, struct msr *m) {
-    for (unsigned i = 0; i < ARRAY_SIZE(msrs); i++)
-        if (msrs[i].index == index)
-            return &msrs[i];
-    *m = (struct msr){.index = index, .kind = SPECIAL};
-    if (index - MSR_MTRR_PHYS_BASE0 < 16) {
-        m->offset = FIELD(mtrr_var) + 8 * (index - MSR_MTRR_PHYS_BASE0);
-        return m;
-    }
-    for (unsigned i = 0; i < ARRAY_SIZE(mtrr_fixed); i++)
-        if (mtrr_fixed[i] == index) {
-            m->offset = FIELD(mtrr_fixed) + 8 * i;
-            return m;
-        }
-    return NULL;
-}
-
-static inline const struct msr *find(uint32_t index, struct msr *made) {
+static inline const struct msr *find(uint32_t index) {
     const uint8_t *place = place_of(index);
-    if (unlikely(!place || !*place))
-        return find_elsewhere(index, made);
-    return &msrs[*place] - 1; // places count from 1
+    return place && *place ? &msrs[*place] - 1 : NULL; // places count from 1
 }
 
 static uint64_t *field(struct vcpu *v, const struct msr *m) {
@@ -140,6 +133,10 @@ static uint64_t *field(struct vcpu *v, const struct msr *m) {
 // ---- values that have rules --------------------------------------------------------------------
 static bool canonical(uint64_t address) {
     return (uint64_t)((int64_t)(address << 16) >> 16) == address;
+}
+
+static uint64_t physical(const struct vcpu *v, uint64_t bits) {
+    return bits & (BIT(cpuid_physical_bits(v)) - 1);
 }
 
 #define EACH_BYTE 0x0101010101010101ull
@@ -169,7 +166,7 @@ static int write_efer(struct vcpu *v, uint64_t value, bool host) {
 
 // SDM vol. 3, "Local APIC Status and Location": x2APIC mode is entered from xAPIC mode and left to off.
 static int write_apic_base(struct vcpu *v, uint64_t value, bool host) {
-    uint64_t reserved = ~((BIT(cpuid_physical_bits(v)) - 1) & ~0xfffull) &
+    uint64_t reserved = ~physical(v, PAGE_BITS) &
                         ~(APIC_BASE_BSP | APIC_BASE_X2APIC | APIC_BASE_ENABLE);
     bool x2apic_known = cpuid_bits(v, 1, 0, CPUID_ECX) & BIT(21);
     uint64_t modes = APIC_BASE_ENABLE | APIC_BASE_X2APIC, old = v->msr.apic_base & modes,
@@ -180,24 +177,6 @@ static int write_apic_base(struct vcpu *v, uint64_t value, bool host) {
         return -EINVAL;
     v->msr.apic_base = value;
     cpuid_update(v);
-    return 0;
-}
-
-static int write_mtrr(struct vcpu *v, const struct msr *m, uint64_t value) {
-    if (m->index == MSR_MTRR_DEF_TYPE) {
-        uint64_t enables = BIT(11) | BIT(10);
-        if ((value & ~(enables | 0xff)) || !memory_types_valid((uint8_t)value, false))
-            return -EINVAL;
-    } else if (m->index >= 0x250) {
-        if (!memory_types_valid(value, false))
-            return -EINVAL;
-    } else {
-        uint64_t mask = (BIT(cpuid_physical_bits(v)) - 1) & ~0xfffull;
-        mask |= m->index & 1 ? BIT(11) : 0xff; // the mask register's valid bit, or the type
-        if ((value & ~mask) || (!(m->index & 1) && !memory_types_valid((uint8_t)value, false)))
-            return -EINVAL;
-    }
-    *field(v, m) = value;
     return 0;
 }
 
@@ -224,15 +203,13 @@ static noinline int write_special(struct vcpu *v, const struct msr *m, uint64_t 
     case MSR_TSC_ADJUST: return write_tsc_adjust(v, value, host);
     case MSR_EFER: return write_efer(v, value, host);
     case MSR_APIC_BASE: return write_apic_base(v, value, host);
-    case MSR_BIOS_SIGN_ID: return 0; // before CPUID reads the microcode revision
     }
-    return write_mtrr(v, m, value);
+    return 0; // MSR_BIOS_SIGN_ID, before CPUID reads the microcode revision
 }
 
 // ---- one register ------------------------------------------------------------------------------
 int msr_read(struct vcpu *v, uint32_t index, uint64_t *value, bool host) {
-    struct msr made;
-    const struct msr *m = find(index, &made);
+    const struct msr *m = find(index);
     (void)host;
     if (!m)
         return -ENOENT;
@@ -257,8 +234,7 @@ int msr_read(struct vcpu *v, uint32_t index, uint64_t *value, bool host) {
 }
 
 int msr_write(struct vcpu *v, uint32_t index, uint64_t value, bool host) {
-    struct msr made;
-    const struct msr *m = find(index, &made);
+    const struct msr *m = find(index);
     if (!m)
         return -ENOENT;
     vcpu_sync(v, m->part);
@@ -270,6 +246,12 @@ int msr_write(struct vcpu *v, uint32_t index, uint64_t value, bool host) {
     case STORED: valid = !(value & ~m->mask); break;
     case ADDRESS: valid = canonical(value); break;
     case TYPES: valid = memory_types_valid(value, true); break;
+    case FIXED: valid = memory_types_valid(value, false); break;
+    case PHYSICAL: valid = !(value & ~physical(v, m->mask)); break;
+    case TYPED:
+        valid = !(value & ~(physical(v, m->mask) | 0xff)) &&
+                memory_types_valid((uint8_t)value, false);
+        break;
     case SPECIAL: return write_special(v, m, value, host);
     }
     if (!valid)
@@ -347,18 +329,6 @@ int msr_exit_write(struct vcpu *v, const struct vm_exit *e) {
 }
 
 // ---- ioctls ------------------------------------------------------------------------------------
-static unsigned list_all(uint32_t *out) {
-    unsigned n = 0;
-    for (unsigned i = 0; i < ARRAY_SIZE(msrs); i++)
-        out[n++] = msrs[i].index;
-    for (unsigned i = 0; i < 16; i++)
-        out[n++] = MSR_MTRR_PHYS_BASE0 + i;
-    for (unsigned i = 0; i < ARRAY_SIZE(mtrr_fixed); i++)
-        out[n++] = mtrr_fixed[i];
-    return n;
-}
-#define MSR_COUNT (ARRAY_SIZE(msrs) + 16 + ARRAY_SIZE(mtrr_fixed))
-
 static long give_list(unsigned long arg, const uint32_t *list, unsigned n) {
     struct kvm_msr_list __user *user = (struct kvm_msr_list __user *)arg;
     struct kvm_msr_list head;
@@ -374,8 +344,10 @@ static long give_list(unsigned long arg, const uint32_t *list, unsigned n) {
 }
 
 long msr_get_index_list(unsigned long arg) {
-    uint32_t list[MSR_COUNT];
-    return give_list(arg, list, list_all(list));
+    uint32_t list[ARRAY_SIZE(msrs)];
+    for (unsigned i = 0; i < ARRAY_SIZE(msrs); i++)
+        list[i] = msrs[i].index;
+    return give_list(arg, list, ARRAY_SIZE(list));
 }
 
 static const uint32_t feature_msrs[] = {MSR_ARCH_CAPABILITIES, MSR_BIOS_SIGN_ID};

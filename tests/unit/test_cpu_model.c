@@ -238,6 +238,9 @@ static void test_msr_values(void **state) {
         {0x200, 1ull << 41, false},
         {0x201, 0xff80000800, true},
         {0x201, 0x80000001, false},
+        {0x20f, 0xff80000800, true},
+        {0x210, 0, false},
+        {0x26f, 0x0606060606060606, true},
         {MSR_LSTAR, 0xffff800000000000, true},
         {MSR_LSTAR, 0x0000800000000000, false},
         {MSR_SYSENTER_ESP, 0x8000000000000000, false},
@@ -255,6 +258,7 @@ static void test_msr_values(void **state) {
         {0x17a, 5, true},
         {0x1d9, 1, false},
         {0xda0, 1, false},
+        {0xda0, 0, true},
         {0x777, 0, false},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
