@@ -16,13 +16,12 @@ def status_code(magic):
             + bytes.fromhex("b809000000 7405 b801000000 66ba0105 ef f4"))
 
 
-def kludge(**changes):
+def kludge(code=status_code(MB1_LOADER), **changes):
     """Multiboot 1 with addresses in the header (a.out kludge), loaded at 1 MB."""
     field = dict(header_addr=0x100000, load_addr=0x100000, load_end_addr=0, bss_end_addr=0, entry_addr=0x100020)
     field.update(changes)
     flags = 1 << 16
-    return (struct.pack("<8I", MB1, flags, -(MB1 + flags) & 0xffffffff, *field.values())
-            + status_code(MB1_LOADER))
+    return (struct.pack("<8I", MB1, flags, -(MB1 + flags) & 0xffffffff, *field.values()) + code)
 
 
 def multiboot2(entry_tag=12, arch=0):
@@ -47,6 +46,9 @@ def linux(offset, value):
     return bytes(image)
 
 
+# movl $"H" | "i" << 16, 0xb8000: all that it says is on the VGA screen.
+SCREEN = kludge(bytes.fromhex("c705 00800b00 48076907") + status_code(MB1_LOADER))
+
 # Images that run: they end with this status.
 GOOD = {"kludge": (kludge(), 9), "multiboot2": (multiboot2(), 9),
         # In real mode at 0:7c00: status 9 if CS is 0 and DL is 80h.
@@ -65,7 +67,7 @@ BAD = {"kludge-end": (kludge(load_end_addr=0x200000), "load_end_addr 0x200000 is
 def image_files(lab):
     folder = lab.folder / "files"
     (folder / "guests").mkdir(parents=True, exist_ok=True)
-    for name, (image, _) in {**GOOD, **BAD}.items():
+    for name, (image, _) in {**GOOD, **BAD, "screen": (SCREEN, 9)}.items():
         (folder / f"guests/{name}").write_bytes(image)
     shutil.copy(BUILD / "chronovisor.elf", folder / "guests")
     shutil.copy(BUILD / "initrd-test.cpio", folder / "guests/initrd")
@@ -78,6 +80,9 @@ def every_format(lab):
     with lab.boot(Boot(mem=320, extra=str(image_files(lab)))) as m:
         for name, (_, wanted) in GOOD.items():
             twins(m, f"-mem 64 /guests/{name}", status=wanted)
+        output, status = m.sh("vmx -mem 64 /guests/screen < /dev/null")
+        if status != 9 or "nothing but this, on its VGA screen:" not in output or "vmx: | Hi" not in output:
+            raise Failure(f"a kernel that only knows the screen: status {status}: {output}")
         for name, (_, sentence) in BAD.items():
             output, status = m.sh(f"vmx -v -mem 64 /guests/{name} < /dev/null")
             if status != 125 or sentence not in output or output.count(name) != 1 or " exits (" in output:

@@ -190,6 +190,10 @@ WEAK void output_write(struct output *o, const void *data, size_t n) {
     host.sent[host.sent_size] = 0;
 }
 
+WEAK bool output_used(void) {
+    return host.sent_size;
+}
+
 WEAK void output_source(const struct output *o, struct input_source *source) {
     (void)o;
     source->fd = -1;

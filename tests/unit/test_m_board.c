@@ -233,6 +233,22 @@ static void characters(void **state) {
     assert_string_equal(text, "☺");
 }
 
+static void screen_of_a_silent_guest(void **state) {
+    uint8_t *text = host.machine.ram + VGA_TEXT;
+    for (unsigned i = 0; i < 80 * 25; i++) // a guest clears it with blanks
+        text[2 * i] = ' ';
+    vga_tell(&host.machine);
+    assert_int_equal(host.log_count, 0); // nothing to tell
+    memcpy(text + 80 * 2 * 2, "H\7\x81\7", 4);
+    vga_tell(&host.machine);
+    assert_int_equal(host.log_count,
+                     4); // a heading, two empty rows, one without the blanks at its end
+    assert_string_equal(host.log, "| Hü");
+    out8(0xe9, 'x'); // it has other ways
+    vga_tell(&host.machine);
+    assert_int_equal(host.log_count, 4);
+}
+
 // ---- ports -------------------------------------------------------------------------------------
 static void single_ports(void **state) {
     (void)state;
@@ -252,9 +268,10 @@ static void single_ports(void **state) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup(f, start)
     const struct CMUnitTest tests[] = {
-        TEST(controller), TEST(keys),        TEST(keyboard_commands),
-        TEST(mouse),      TEST(reset_lines), TEST(registers),
-        TEST(screen),     TEST(characters),  TEST(single_ports),
+        TEST(controller),   TEST(keys),        TEST(keyboard_commands),
+        TEST(mouse),        TEST(reset_lines), TEST(registers),
+        TEST(screen),       TEST(characters),  TEST(screen_of_a_silent_guest),
+        TEST(single_ports),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -248,7 +248,7 @@ void machine_stop(struct machine *m, enum machine_end end, const char *fmt, ...)
 }
 
 static void message(struct machine *m, const char *fmt, va_list ap) {
-    char text[512];
+    char text[1536]; // a crash's last exits are long lines
     vsnprintf(text, sizeof(text), fmt, ap);
     output_flush_all(); // in order with what the guest printed
     fprintf(stderr, "%s: %s\n", m->config ? m->config->name : "vmx", text);

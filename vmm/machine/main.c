@@ -14,6 +14,7 @@
 #include "vmm/machine/output.h"
 #include "vmm/machine/recording.h"
 #include "vmm/machine/until.h"
+#include "vmm/machine/vga.h"
 
 static struct inputs *inputs_to_leave;
 
@@ -41,7 +42,9 @@ static int run(struct machine *m) {
     do
         machine_run(m);
     while (life_goes_on(m));
-    return recording_finish(m, life_status(m));
+    int status = life_status(m);
+    vga_tell(m);
+    return recording_finish(m, status);
 }
 
 static int run_alone(const struct config *config) {

@@ -21,7 +21,7 @@ struct output {
 };
 
 static struct output *outputs;
-static bool standard_input_taken, raw, dropping;
+static bool standard_input_taken, raw, dropping, used;
 static struct termios cooked;
 
 static void make_raw(void) {
@@ -101,6 +101,7 @@ static void flush(struct output *o) {
 }
 
 void output_write(struct output *o, const void *data, size_t n) {
+    used = true;
     if (o->out < 0 || dropping)
         return;
     const uint8_t *bytes = data;
@@ -109,6 +110,10 @@ void output_write(struct output *o, const void *data, size_t n) {
             flush(o);
         o->buffer[o->used++] = bytes[i];
     }
+}
+
+bool output_used(void) {
+    return used;
 }
 
 void output_source(const struct output *o, struct input_source *source) {

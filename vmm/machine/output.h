@@ -12,6 +12,8 @@ struct input_source;
 // terminal into raw mode until output_close_all().
 struct output *output_open(const char *spec, char *error, size_t size);
 void output_write(struct output *o, const void *data, size_t n);
+// Whether anything was ever written, wherever it went.
+bool output_used(void);
 // Fills in source->fd (-1: no input) and whether ^] on it leaves the VM.
 void output_source(const struct output *o, struct input_source *source);
 // While quiet, what devices write is dropped: it was written when the same was executed before.

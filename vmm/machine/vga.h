@@ -22,3 +22,6 @@ struct vga_screen {
 void vga_render(const struct vga *v, struct vga_screen *s);
 // The character as UTF-8, for a terminal: 1 to 3 bytes and a zero. Returns how many.
 unsigned vga_utf8(uint8_t character, char text[4]);
+// At the end of a VM whose guest has written to nothing else (output.h): tells its user what is on the screen, if
+// anything is. A kernel that only knows the screen would seem dead.
+void vga_tell(struct machine *m);

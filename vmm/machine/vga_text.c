@@ -1,4 +1,6 @@
-// Code page 437, the characters of a PC's text mode, as Unicode.
+// The text screen for a terminal: code page 437, the characters of a PC's text mode, as Unicode.
+#include "vmm/machine/machine.h"
+#include "vmm/machine/output.h"
 #include "vmm/machine/vga.h"
 
 unsigned vga_utf8(uint8_t character, char text[4]) {
@@ -35,4 +37,33 @@ unsigned vga_utf8(uint8_t character, char text[4]) {
     }
     text[n] = 0;
     return n;
+}
+
+// A row without the blanks at its end; its length in bytes.
+static size_t row_text(const uint16_t cell[VGA_COLUMNS], char text[3 * VGA_COLUMNS + 1]) {
+    size_t used = 0, length = 0;
+    for (unsigned x = 0; x < VGA_COLUMNS; x++) {
+        uint8_t character = (uint8_t)cell[x];
+        used += vga_utf8(character, text + used);
+        if (character && character != ' ')
+            length = used;
+    }
+    text[length] = 0;
+    return length;
+}
+
+void vga_tell(struct machine *m) {
+    struct vga_screen s;
+    char text[VGA_ROWS][3 * VGA_COLUMNS + 1];
+    unsigned rows = 0;
+    if (output_used())
+        return;
+    vga_render(m->vga, &s);
+    for (unsigned y = 0; y < VGA_ROWS; y++)
+        if (row_text(s.cell[y], text[y]))
+            rows = y + 1;
+    if (rows)
+        machine_log(m, "the guest wrote nothing but this, on its VGA screen:");
+    for (unsigned y = 0; y < rows; y++)
+        machine_log(m, "| %s", text[y]);
 }
