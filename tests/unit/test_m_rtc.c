@@ -185,15 +185,6 @@ static void pm_timer(void **state) {
     assert_false(host.level[9]);
 }
 
-static void power_button(void **state) {
-    acpi_pm_power_button(&host.machine);
-    assert_false(host.level[9]);
-    out16(ACPI_PM_BASE + 2, 0x100);
-    assert_true(host.level[9]);
-    out16(ACPI_PM_BASE, 0x100);
-    assert_false(host.level[9]);
-}
-
 static void power_off(void **state) {
     assert_int_equal(in16(ACPI_PM_CONTROL) & 1, 1); // always in ACPI mode
     out16(ACPI_PM_CONTROL, 1 << 13 | 1 << 10);      // some other sleep type
@@ -223,7 +214,6 @@ int main(void) {
         cmocka_unit_test_setup(memory_sizes, setup),
         cmocka_unit_test_setup(rtc_state_is_complete, setup),
         cmocka_unit_test_setup(pm_timer, setup),
-        cmocka_unit_test_setup(power_button, setup),
         cmocka_unit_test_setup(power_off, setup),
         cmocka_unit_test_setup(reset_register, setup),
     };

@@ -96,12 +96,6 @@ static void registers_write(void *o, uint64_t offset, unsigned width, uint64_t v
     }
 }
 
-void acpi_pm_power_button(struct machine *m) {
-    struct acpi_pm *a = m->acpi_pm;
-    a->status |= PM1_POWER_BUTTON;
-    update(a);
-}
-
 // Reset control register of Intel's chip sets: bit 2 going up resets; bits 1 and 3 say how.
 uint8_t reset_control_read(struct machine *m) {
     return m->acpi_pm->reset_control;
@@ -145,7 +139,7 @@ static const struct device_ops ops = {
     .reset = reset,
     .state = state,
     .loaded = loaded,
-    .nondeterminism = "the power button, an event of the inputs",
+    .nondeterminism = "none: it counts virtual time, and there are no buttons",
 };
 
 void acpi_pm_create(struct machine *m) {

@@ -13,8 +13,6 @@ struct machine;
 #define RESET_VALUE     6
 
 void acpi_pm_create(struct machine *m);
-// The user's power button.
-void acpi_pm_power_button(struct machine *m);
 // Port CF9h, which lies among those of PCI configuration.
 uint8_t reset_control_read(struct machine *m);
 void reset_control_write(struct machine *m, uint8_t value);
