@@ -208,9 +208,9 @@ static noinline int write_special(struct vcpu *v, const struct msr *m, uint64_t 
 }
 
 // ---- one register ------------------------------------------------------------------------------
-int msr_read(struct vcpu *v, uint32_t index, uint64_t *value, bool host) {
+// 0, or -ENOENT: there is no such register. Parts that are stale must be on this processor.
+static int read_msr(struct vcpu *v, uint32_t index, uint64_t *value) {
     const struct msr *m = find(index);
-    (void)host;
     if (!m)
         return -ENOENT;
     vcpu_sync(v, m->part);
@@ -233,7 +233,8 @@ int msr_read(struct vcpu *v, uint32_t index, uint64_t *value, bool host) {
     return 0;
 }
 
-int msr_write(struct vcpu *v, uint32_t index, uint64_t value, bool host) {
+// The same, or -EINVAL: the value is not allowed. host: user space asks, which may do more.
+static int write_msr(struct vcpu *v, uint32_t index, uint64_t value, bool host) {
     const struct msr *m = find(index);
     if (!m)
         return -ENOENT;
@@ -309,7 +310,7 @@ int msr_exit_read(struct vcpu *v, const struct vm_exit *e) {
     if (v->vm->msr_filter && !msr_filter_allows(v->vm, index, false))
         return refuse(v, e, false, KVM_MSR_EXIT_REASON_FILTER);
     uint64_t value;
-    int err = msr_read(v, index, &value, false);
+    int err = read_msr(v, index, &value);
     if (unlikely(err))
         return refuse(v, e, false, reason_of(err));
     give_value(v, value);
@@ -321,7 +322,7 @@ int msr_exit_write(struct vcpu *v, const struct vm_exit *e) {
     uint32_t index = (uint32_t)v->gpr[GPR_RCX];
     if (v->vm->msr_filter && !msr_filter_allows(v->vm, index, true))
         return refuse(v, e, true, KVM_MSR_EXIT_REASON_FILTER);
-    int err = msr_write(v, index, written_value(v), false);
+    int err = write_msr(v, index, written_value(v), false);
     if (unlikely(err))
         return refuse(v, e, true, reason_of(err));
     vcpu_skip(v, e->length);
@@ -395,14 +396,14 @@ long msr_get_features(unsigned long arg) {
 
 static int get_one(void *v, struct kvm_msr_entry *entry) {
     uint64_t value;
-    int err = msr_read(v, entry->index, &value, true);
+    int err = read_msr(v, entry->index, &value);
     if (!err)
         entry->data = value;
     return err;
 }
 
 static int set_one(void *v, struct kvm_msr_entry *entry) {
-    return msr_write(v, entry->index, entry->data, true);
+    return write_msr(v, entry->index, entry->data, true);
 }
 
 long msr_ioctl_get(struct vcpu *v, unsigned long arg) {

@@ -15,12 +15,6 @@ void msr_init(void);
 int msr_exit_read(struct vcpu *v, const struct vm_exit *e);
 int msr_exit_write(struct vcpu *v, const struct vm_exit *e);
 
-// One register. host: user space asks, which may do more (write read-only ones). 0, -ENOENT: there is
-// no such register; -EINVAL: the value is not allowed. Parts of the MSR must be current (PART_ALL when
-// from user space).
-int msr_read(struct vcpu *v, uint32_t index, uint64_t *value, bool host);
-int msr_write(struct vcpu *v, uint32_t index, uint64_t value, bool host);
-
 // ioctls
 long msr_get_index_list(unsigned long arg);
 long msr_get_feature_list(unsigned long arg);
