@@ -9,7 +9,7 @@ from pathlib import Path
 import test_guest_linux as linux
 from debugging import LINE, Line, interrupt_after, interrupted, symbols, vm
 from emu.patience import patience
-from guests import replayed
+from guests import recorded as recorded_guest, replayed
 from harness import BUILD, TOP, Boot, Failure, machine_test
 
 AREA = "Debugger"
@@ -22,7 +22,7 @@ def files(lab):
     """A folder for the image with the guests that are debugged."""
     folder = lab.folder / "files" / "guests"
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("debuggee.elf", "modes.bin"):
+    for name in ("debuggee.elf", "crash.elf", "modes.bin"):
         shutil.copy(BUILD / "guests" / name, folder)
     return str(folder.parent)
 
@@ -295,6 +295,23 @@ def backwards(lab):
         line.close()
 
 
+@machine_test(cost=15)
+def backwards_from_a_crash(lab):
+    """A replay ends as the recording did: gdb stands at the instruction that nobody can carry out, and goes back from there."""
+    with lab.boot(Boot(mem=320, cmdline="loglevel=1", extra=files(lab))) as m:
+        line = Line(m)
+        for way, status, told, function in (("triple", 128, "triple fault on vCPU 0", "triple_fault"),
+                                            ("stack", 126, "error 1 in KVM", "stack_in_device"),
+                                            ("fxsave", 126, "error 1 in KVM", "save_to_device")):
+            run = f"-mem 64 -append {way} /guests/crash.elf"
+            recorded_guest(m, f"{run} < /dev/null", "/tmp/log", status)
+            with vm(m, f"-replay /tmp/log {run}", status=0):
+                line.talk([("continue", told), ("backtrace 1", function), ("p $there = $pc", "="), ("reverse-stepi 2", None),
+                           ("p $pc != $there", "= 1"), ("break guest_main", None), ("reverse-continue", "guest_main"),
+                           ("monitor goto end", "now at count"), ("p $pc == $there", "= 1"), ("kill", "killed")], [symbols("crash.elf.64")])
+        line.close()
+
+
 @machine_test(level="all", cost=50)
 def interrupting_backwards(lab):
     with lab.boot(Boot(mem=320, extra=files(lab))) as m:
@@ -413,10 +430,11 @@ poweroff -f
 
 @machine_test(level="all", cost=200)
 def debian_live(lab):
-    """Break in the kernel, step, watch, go on; two vCPUs as two threads; ^C while it sleeps."""
+    """Break in the kernel, step, watch, go on; two vCPUs as two threads; ^C while it sleeps. All is recorded, and replayed."""
     with lab.boot(Boot(mem=linux.HOST_MEM + 64, extra=linux.image_files(lab, "cloud")), ips=linux.IPS) as m:
         line = Line(m)
-        with linux.guest_shell(m, linux.vmx(linux.LINE + " nokaslr", options=f"-cpus 2 -gdb {LINE}")) as guest:
+        options = linux.guest_options(linux.LINE + " nokaslr", options="-cpus 2")
+        with linux.guest_shell(m, f"vmx -record /tmp/twin -gdb {LINE} {options}") as guest:
             found = linux.checked(guest, "grep -wE 'do_sys_openat2|jiffies_64' /proc/kallsyms")
             at = {name: "0x" + address for address, _, name in (row.split()[:3] for row in found.splitlines())}
             line.talk([(interrupt_after(2), None), ("continue", "SIGINT"), ("info threads", "halted(.*\n)*.*Thread 2"), ("detach", "detached")])
@@ -428,6 +446,7 @@ def debian_live(lab):
                        ("thread apply all x/i $pc", "Thread 1"), ("info registers cr3 gs_base", "gs_base"), ("detach", "detached")])
             linux.checked(guest, "kill $!; echo still here")
         line.close()
+        replayed(m, options, limit=linux.LIMIT)
 
 
 @machine_test(level="all", cost=600)
