@@ -3,7 +3,7 @@ import re
 import shutil
 import subprocess
 
-from guests import own_lines
+from guests import own_lines, replayed
 from harness import BUILD, TOP, Boot, Failure, machine_test
 
 AREA = "Guests"
@@ -72,12 +72,16 @@ def free_memory(m):
     return int(m.check("awk '/^MemAvailable/ { print $2 }' /proc/meminfo").split()[-1])
 
 
-def start_linux(m, role, number):
-    """In the background; its keyboard is a pipe that the shell holds open as descriptor `number`."""
+def linux_options(role):
     memory, kernel, fill, more = LINUX[role]
+    return (f"-mem {memory} -no-reboot -initrd /guests/initrd -append '{LINE} role={role} fill={fill} {more}' "
+            f"/guests/{kernel}")
+
+
+def start_linux(m, role, number):
+    """Recorded, in the background; its keyboard is a pipe that the shell holds open as descriptor `number`."""
     m.check(f"mkfifo /tmp/{role}.keys; exec {number}<>/tmp/{role}.keys")
-    output = m.check(f"vmx -mem {memory} -no-reboot -log /tmp/{role}.messages -initrd /guests/initrd "
-                     f"-append '{LINE} role={role} fill={fill} {more}' /guests/{kernel} "
+    output = m.check(f"vmx -record /tmp/{role}.log -log /tmp/{role}.messages {linux_options(role)} "
                      f"< /tmp/{role}.keys > /tmp/{role} & echo pid $!")
     return re.search(r"^pid (\d+)$", output, re.MULTILINE)[1]
 
@@ -107,7 +111,7 @@ def crash(m, way):
             raise Failure(f"crash.elf {way}: no {part!r} in the report:\n{report}")
 
 
-@machine_test(level="all", cost=100)
+@machine_test(level="all", cost=200)
 def all_kinds_at_once(lab):
     with lab.boot(Boot(mem=1400), disks=[guest_disk(lab)], ips=100_000_000) as m:
         m.check("ln -s /vmfs/volumes/guests /guests")
@@ -139,6 +143,9 @@ def all_kinds_at_once(lab):
             sums = {line[3] for line in rounds(m, role)}
             if len(sums) != 1:
                 raise Failure(f"{role} computed different things: {own_lines(m.check(f'cat /tmp/{role}'))}")
+        for role in LINUX:                   # alone and without its keyboard, each is as it was
+            replayed(m, f"{linux_options(role)} > /tmp/{role}.again", f"/tmp/{role}.log", LIMIT)
+            m.check(f"cmp /tmp/{role} /tmp/{role}.again")
         for number in range(5, 5 + len(LINUX)):
             m.check(f"exec {number}>&-")
         m.check("rm /tmp/small* /tmp/large* /tmp/crash* /tmp/halt*")
