@@ -49,6 +49,8 @@ def linux(offset, value):
 # movl $"H" | "i" << 16, 0xb8000: all that it says is on the VGA screen.
 SCREEN = kludge(bytes.fromhex("c705 00800b00 48076907") + status_code(MB1_LOADER))
 
+BIOS = boot_sector("b8410e cd10 f4")                                  # mov $0x0e41, %ax; int $0x10; hlt
+
 # Images that run: they end with this status.
 GOOD = {"kludge": (kludge(), 9), "multiboot2": (multiboot2(), 9),
         # In real mode at 0:7c00: status 9 if CS is 0 and DL is 80h.
@@ -67,7 +69,7 @@ BAD = {"kludge-end": (kludge(load_end_addr=0x200000), "load_end_addr 0x200000 is
 def image_files(lab):
     folder = lab.folder / "files"
     (folder / "guests").mkdir(parents=True, exist_ok=True)
-    for name, (image, _) in {**GOOD, **BAD, "screen": (SCREEN, 9)}.items():
+    for name, (image, _) in {**GOOD, **BAD, "screen": (SCREEN, 9), "bios": (BIOS, 126)}.items():
         (folder / f"guests/{name}").write_bytes(image)
     shutil.copy(BUILD / "chronovisor.elf", folder / "guests")
     shutil.copy(BUILD / "initrd-test.cpio", folder / "guests/initrd")
@@ -83,6 +85,9 @@ def every_format(lab):
         output, status = m.sh("vmx -mem 64 /guests/screen < /dev/null")
         if status != 9 or "nothing but this, on its VGA screen:" not in output or "vmx: | Hi" not in output:
             raise Failure(f"a kernel that only knows the screen: status {status}: {output}")
+        output, status = m.sh("vmx -mem 64 /guests/bios < /dev/null")
+        if status != 126 or "interrupt 10h in real mode" not in output:
+            raise Failure(f"a boot sector that calls the BIOS: status {status}: {output}")
         for name, (_, sentence) in BAD.items():
             output, status = m.sh(f"vmx -v -mem 64 /guests/{name} < /dev/null")
             if status != 125 or sentence not in output or output.count(name) != 1 or " exits (" in output:

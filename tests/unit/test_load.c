@@ -476,6 +476,8 @@ static void bios_data(void **state) {
     assert_int_equal(word(0x463) & 0xffff, 0x3d4);
     assert_int_equal(machine.ram[0x475], 0); // no disks
     assert_int_equal(word(0x484) & 0xffffff, 16 << 8 | 24);
+    assert_int_equal(word(4 * 0x13), 0xf000e130);
+    assert_memory_equal(machine.ram + 0xfe130, "\xb0\x13\xba\x0c\x06\xee", 6); // out $13h
 }
 
 int main(void) {

@@ -265,13 +265,28 @@ static void single_ports(void **state) {
     assert_int_equal(host.machine.exit_status, 7);
 }
 
+static void a_call_of_the_bios(void **state) {
+    (void)state;
+    out8(0x60c, 0x10);
+    assert_int_equal(host.machine.end, MACHINE_POWERED_OFF);
+    assert_int_equal(host.machine.exit_status, 126);
+    assert_non_null(strstr(host.log, "interrupt 10h in real mode"));
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup(f, start)
     const struct CMUnitTest tests[] = {
-        TEST(controller),   TEST(keys),        TEST(keyboard_commands),
-        TEST(mouse),        TEST(reset_lines), TEST(registers),
-        TEST(screen),       TEST(characters),  TEST(screen_of_a_silent_guest),
+        TEST(controller),
+        TEST(keys),
+        TEST(keyboard_commands),
+        TEST(mouse),
+        TEST(reset_lines),
+        TEST(registers),
+        TEST(screen),
+        TEST(characters),
+        TEST(screen_of_a_silent_guest),
         TEST(single_ports),
+        TEST(a_call_of_the_bios),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

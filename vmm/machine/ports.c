@@ -1,5 +1,6 @@
 #include "vmm/machine/ports.h"
 #include <stdlib.h>
+#include "vmm/machine/life.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/output.h"
 
@@ -14,7 +15,7 @@ enum { CONTROL_RESET = 1, CONTROL_A20 = 2 };
 struct ports {
     struct device device;
     struct output *debug;
-    struct bus_range post, control, debug_ports[2], exit;
+    struct bus_range post, control, debug_ports[2], exit, bios;
     uint8_t post_code;
 };
 
@@ -70,6 +71,18 @@ static void exit_write(void *opaque, uint64_t offset, unsigned width, uint64_t v
                  m->exit_status);
 }
 
+static void bios_write(void *opaque, uint64_t offset, unsigned width, uint64_t value) {
+    (void)offset;
+    (void)width;
+    struct machine *m = ((struct ports *)opaque)->device.machine;
+    machine_log(m,
+                "the guest calls interrupt %02xh in real mode and has no handler for it: this "
+                "machine has no BIOS",
+                (unsigned)(value & 0xff));
+    m->exit_status = EXIT_FAILED;
+    machine_stop(m, MACHINE_POWERED_OFF, "the guest called the BIOS");
+}
+
 static void reset(struct device *d) {
     struct ports *p = (struct ports *)d;
     p->post_code = 0;
@@ -114,4 +127,5 @@ void ports_create(struct machine *m, struct output *debug) {
     add(p, &p->debug_ports[0], DEBUG_PORT, "debug output", debug_read, debug_write);
     add(p, &p->debug_ports[1], DEBUG_PORT2, "debug output", debug_read, debug_write);
     add(p, &p->exit, EXIT_PORT, "exit status", NULL, exit_write);
+    add(p, &p->bios, BIOS_PORT, "bios call", NULL, bios_write);
 }

@@ -1,4 +1,4 @@
-// The memory map and the BIOS data area.
+// The memory map, the BIOS data area, and the interrupts of real mode.
 #include <string.h>
 #include "vmm/machine/config.h"
 #include "vmm/machine/firmware/firmware.h"
@@ -49,6 +49,26 @@ static void bios_data_area(struct machine *m) {
         memcpy(p + words[i].at, &words[i].value, 2);
 }
 
+// Each interrupt of real mode says which it is and stops: a boot sector that calls the BIOS would otherwise execute the
+// interrupt table.
+static void real_mode_vectors(struct machine *m) {
+    // clang-format off
+    uint8_t code[] = {
+        0xb0, 0,                                // mov vector, %al
+        0xba, BIOS_PORT & 0xff, BIOS_PORT >> 8, // mov $BIOS_PORT, %dx
+        0xee,                                   // out %al, %dx
+        0xf4, 0xeb, 0xfd                        // hlt, again
+    };
+    // clang-format on
+    uint32_t *table = guest_memory(m, 0, 1024);
+    for (unsigned i = 0; i < 256; i++) {
+        uint32_t at = FIRMWARE_VECTORS + 16 * i;
+        code[1] = (uint8_t)i;
+        memcpy(guest_memory(m, at, sizeof(code)), code, sizeof(code));
+        table[i] = 0xf000u << 16 | (at & 0xffff);
+    }
+}
+
 uint8_t firmware_checksum(const void *table, size_t n) {
     uint8_t sum = 0;
     for (size_t i = 0; i < n; i++)
@@ -61,6 +81,7 @@ void firmware_write(struct machine *m) {
     memset(guest_memory(m, EBDA_START, 0xa0000 - EBDA_START), 0, 0xa0000 - EBDA_START);
     *(uint8_t *)guest_memory(m, EBDA_START, 1) = 1; // its size in KB
     memset(guest_memory(m, FIRMWARE_START, 0x20000), 0, 0x20000);
+    real_mode_vectors(m);
     if (m->config->acpi)
         acpi_write(m);
     mptable_write(m);

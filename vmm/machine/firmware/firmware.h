@@ -1,5 +1,6 @@
 // What a PC's firmware leaves in memory for an operating system: memory map, ACPI tables, MultiProcessor
-// tables, BIOS data area. There is no firmware code: a guest that calls the BIOS is not supported.
+// tables, BIOS data area. There is no firmware code but handlers of real mode's interrupts: a guest that calls the BIOS
+// is told so.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -7,11 +8,12 @@
 struct machine;
 
 // Addresses of the tables, in the area 0xE0000–0xFFFFF that is reserved in the memory map.
-#define FIRMWARE_START  0xe0000u
-#define FIRMWARE_RSDP   0xe0000u // on a 16-byte boundary, as the search of ACPI 5.2.5.1 wants
-#define FIRMWARE_TABLES 0xe0040u
-#define FIRMWARE_MP     0xf0000u
-#define EBDA_START      0x9fc00u
+#define FIRMWARE_START   0xe0000u
+#define FIRMWARE_RSDP    0xe0000u // on a 16-byte boundary, as the search of ACPI 5.2.5.1 wants
+#define FIRMWARE_TABLES  0xe0040u
+#define FIRMWARE_MP      0xf0000u
+#define FIRMWARE_VECTORS 0xfe000u // handlers of the interrupts of real mode, 16 bytes each
+#define EBDA_START       0x9fc00u
 
 enum { E820_USABLE = 1, E820_RESERVED = 2, E820_ACPI = 3 };
 #define E820_MAX 8
@@ -34,6 +36,7 @@ uint8_t firmware_checksum(const void *table, size_t n);
 #define PM1A_CONTROL_PORT 0x604
 #define PM_TIMER_PORT     0x608
 #define SCI_IRQ           9
+#define BIOS_PORT         0x60c
 #define RESET_PORT        0xcf9
 #define RESET_VALUE       6
 #define IOAPIC_BASE       0xfec00000u
