@@ -183,7 +183,7 @@ static int output(struct config *c, const struct key *k, const char *value, char
                               : fail(error, size, "must be stdio, null, pty or file:PATH", value);
 }
 
-// The first `serial` is the first port's, the second the second's; again, it replaces the first.
+// The first `serial` is the first port's, the second the second's, and each further one replaces that.
 static int serial(struct config *c, const struct key *k, const char *value, char *error,
                   size_t size) {
     unsigned n = c->serial_set < CONFIG_MAX_SERIAL ? c->serial_set++ : CONFIG_MAX_SERIAL - 1;
