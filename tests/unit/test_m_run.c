@@ -50,7 +50,7 @@ int cpu_enter(struct cpu *c, uint64_t stop_count) {
         return -EINTR;
     }
     c->access_pending = false;
-    note("run%u ", c->index);
+    note(m->alone ? "alone%u " : "run%u ", c->index);
     if (m->count + script->ticks >= stop_count && script->reason != UINT32_MAX) {
         m->count = stop_count;
         c->run->exit_reason = KVM_EXIT_CHRONO_STOP;
@@ -335,7 +335,7 @@ static void processors_take_turns(void **state) {
     m->cpu_count = 2;
     m->cpus[1].waiting_for_sipi = true;
     run(steps);
-    assert_string_equal(history, "run0 complete run0 idle inputs ");
+    assert_string_equal(history, "run0 complete alone0 idle inputs "); // it need not ask again
     setup(NULL);
     m->cpu_count = 2;
     m->cpus[1].waiting_for_sipi = m->cpus[1].sipi_pending = true;

@@ -222,7 +222,9 @@ bool cpu_runnable(struct cpu *c) {
 static void set_counts(struct cpu *c, uint64_t stop_count) {
     struct machine *m = c->machine;
     c->chrono->control = CHRONO_STOP_AT | CHRONO_VTIME | CHRONO_MASK_IRQS;
-    if (m->cpu_count > 1) // who waits for another processor lets it run
+    // Who waits for another processor lets it run. If none can, PAUSE is how a guest measures a delay: it would
+    // take some hundred times as long.
+    if (m->cpu_count > 1 && !m->alone)
         c->chrono->control |= CHRONO_TRAP_PAUSE;
     if (m->debug)
         c->chrono->control |= debug_control(c);

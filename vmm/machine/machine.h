@@ -92,6 +92,7 @@ struct machine {
     uint64_t hz, anchor, count;
     uint64_t next_stop;    // count at which the slice ends
     bool yield;            // the current vCPU gives way to another (run.c)
+    bool alone;            // no other vCPU can run before the next exit, stop or input
     bool memory_written;   // by us, since the last KVM_RUN (guest_memory())
     bool woken;            // an idle time is over: what is due now comes next (run.c)
     bool paused;           // machine_run() returned for the debugger and goes on where it was

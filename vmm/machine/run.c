@@ -70,6 +70,7 @@ static void stop(struct machine *m) {
     complete_access(m->current);
     struct landmark at = landmark(m);
     bool slice_end = m->count >= m->next_stop;
+    m->alone = false;
     if (slice_end && m->exact)
         m->anchor = inputs_anchor(m->inputs, &at, m->anchor);
     vtime_fire(m);
@@ -104,7 +105,7 @@ static uint64_t runnable_cpus(struct machine *m) {
 // What is due after an idle time, in a turn of its own: between the two nothing has happened yet at the new V.
 static void wake(struct machine *m) {
     struct landmark at = landmark(m);
-    m->woken = false;
+    m->woken = m->alone = false;
     vtime_fire(m);
     deliver_inputs(m, &at);
 }
@@ -134,7 +135,8 @@ static void switch_cpu(struct machine *m) {
         idle(m);
         return;
     }
-    if (runnable == 1ull << m->current->index)
+    m->alone = runnable == 1ull << m->current->index;
+    if (m->alone)
         return;
     struct landmark at = landmark(m);
     struct cpu *next = &m->cpus[inputs_choose_cpu(m->inputs, &at, m->current->index, runnable)];
@@ -308,7 +310,9 @@ static void run_cpu(struct cpu *c) {
     deliver_interrupts(c);
     if (stop_is_due(m) || m->end != MACHINE_RUNNING)
         return; // completing an access took us there
-    if (cpu_enter(c, stop_count(m)) == 0) {
+    int error = cpu_enter(c, stop_count(m));
+    m->alone = false;
+    if (error == 0) {
         if (m->by_exits) {
             struct landmark at = landmark(m);
             exit_clock_follow(m, &at);
