@@ -23,7 +23,7 @@ static const struct range {
               {"IDE, second", 0x170, 0x177},
               {"IDE, control", 0x3f6, 0x3f7},
               {"IDE, second control", 0x376, 0x377},
-              {"ACPI timer", 0x608, 0x60f},
+              {"ACPI timer", 0x608, 0x60b}, // 60Ch ends the run
               {"ACPI events", 0x600, 0x603},
               {"PCI", 0xcf8, 0xcf8},
               {"PCI data", 0xcfc, 0xcff}};
