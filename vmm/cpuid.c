@@ -1,7 +1,7 @@
 // The virtual CPU: a fixed, listed model, so that a guest sees the same processor wherever it runs, and
-// one without anything whose result a log could not reproduce: x86-64-v2, AVX, AVX2 and fast strings where
-// the host has them; no TSX, RDRAND, RDSEED, performance counters, MONITOR, WAITPKG, XSAVEOPT, XSAVEC,
-// XSAVES, PCID, CET, protection keys, AMX, and no paravirtual leaves.
+// one without anything whose result a log could not reproduce: x86-64-v2, AVX and AVX2 where the host
+// has them; no TSX, RDRAND, RDSEED, performance counters, MONITOR, WAITPKG, XSAVEOPT, XSAVEC, XSAVES, PCID,
+// CET, protection keys, AMX, and no paravirtual leaves.
 #include "vmm/cpuid.h"
 #include "cpu/clock.h"
 #include "cpu/features.h"
@@ -12,7 +12,6 @@
 #include "mm/heap.h"
 #include "mm/uaccess.h"
 #include "vmm/skip.h"
-#include "vmm/vendor.h"
 #include "vmm/x86.h"
 
 #define ENTRIES_MAX 256 // KVM_MAX_CPUID_ENTRIES
@@ -37,12 +36,10 @@
 #define LEAF1_APIC         BIT(9)
 #define LEAF7_EBX                                                                              \
     (BIT(0) /* FSGSBASE */ | BIT(1) /* TSC_ADJUST */ | BIT(3) /* BMI1 */ | BIT(7) /* SMEP */ | \
-     BIT(8) /* BMI2 */ | BIT(20) /* SMAP */ | BIT(23) /* CLFLUSHOPT */)
+     BIT(8) /* BMI2 */ | BIT(9) /* ERMS */ | BIT(20) /* SMAP */ | BIT(23) /* CLFLUSHOPT */)
 #define LEAF7_EBX_AVX2 BIT(5)
-#define LEAF7_EBX_ERMS BIT(9)
-#define LEAF7_ECX      BIT(2)  /* UMIP */
-#define LEAF7_EDX      BIT(29) /* ARCH_CAPABILITIES */
-#define LEAF7_EDX_FSRM BIT(4)
+#define LEAF7_ECX      BIT(2) /* UMIP */
+#define LEAF7_EDX      (BIT(4) /* FSRM */ | BIT(29) /* ARCH_CAPABILITIES */)
 #define EXT1_ECX       (BIT(0) /* LAHF */ | BIT(5) /* LZCNT */ | BIT(8) /* PREFETCHW */)
 #define EXT1_EDX                                                                                  \
     (BIT(11) /* SYSCALL */ | BIT(20) /* NX */ | BIT(26) /* 1 GB pages */ | BIT(27) /* RDTSCP */ | \
@@ -118,32 +115,21 @@ static void add_frequency(uint64_t hz) {
     add(0x16, 0, false, mhz, mhz, 100, 0);
 }
 
-static void add_extended_features(bool avx) {
-    struct cpuid_result host = cpuid(7, 0);
-    uint32_t ebx = LEAF7_EBX | (avx ? LEAF7_EBX_AVX2 : 0), edx = LEAF7_EDX;
-    // All or nothing, as IA32_MISC_ENABLE says: Linux 6.1 does not forget FSRM when that denies fast strings, and
-    // its memmove() relies on ERMS where FSRM is.
-    if (vmm_vendor->has(ABILITY_FAST_STRINGS)) {
-        ebx |= LEAF7_EBX_ERMS;
-        edx |= LEAF7_EDX_FSRM;
-    }
-    add(7, 0, true, 0, ebx & (host.ebx | BIT(1)), LEAF7_ECX & host.ecx, edx & (host.edx | BIT(29)));
-}
-
 void cpuid_init(void) {
-    struct cpuid_result host1 = cpuid(1, 0), ext1 = cpuid(0x80000001, 0);
+    struct cpuid_result host1 = cpuid(1, 0), host7 = cpuid(7, 0), ext1 = cpuid(0x80000001, 0);
     bool avx = fpu_features() & XFEATURE_AVX;
     uint64_t xfeatures = fpu_features() & XFEATURES_OFFERED;
     uint32_t ecx1 = LEAF1_ECX_BASE | LEAF1_ECX_CRYPTO | (avx ? LEAF1_ECX_AVX : 0);
     // x2APIC and the hypervisor bit are user space's and ours; the rest the host must have.
     ecx1 = (ecx1 & (host1.ecx | BIT(21))) | LEAF1_HYPERVISOR;
+    uint32_t ebx7 = (LEAF7_EBX | (avx ? LEAF7_EBX_AVX2 : 0)) & (host7.ebx | BIT(1));
     model_count = 0;
     add(0, 0, false, 0x16, text4("Genu"), text4("ntel"), text4("ineI"));
     add(1, 0, false, CPUID_SIGNATURE, 0x00010800, ecx1, LEAF1_EDX);
     add(2, 0, false, 0x00feff01, 0xf0, 0, 0); // descriptors: see leaf 4
     add_caches();
     add(6, 0, false, BIT(2), 0, 0, 0); // ARAT: the APIC timer never stops
-    add_extended_features(avx);
+    add(7, 0, true, 0, ebx7, LEAF7_ECX & host7.ecx, LEAF7_EDX & (host7.edx | BIT(29)));
     add(0xb, 0, true, 0, 1, 1 << 8, 0);
     add(0xb, 1, true, 0, 1, 2 << 8 | 1, 0);
     add_xsave(xfeatures);

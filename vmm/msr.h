@@ -3,7 +3,7 @@
 #include "vmm/vcpu.h"
 
 #define MSR_PAT_RESET            0x0007040600070406ull
-#define MISC_ENABLE_FAST_STRINGS 1ull // MSR_MISC_ENABLE: on after power-on if there are any
+#define MISC_ENABLE_FAST_STRINGS 1ull // MSR_MISC_ENABLE: as it is after power-on
 #define APIC_BASE_RESET          0xfee00800ull
 #define APIC_BASE_BSP            (1ull << 8)
 #define APIC_BASE_X2APIC         (1ull << 10)

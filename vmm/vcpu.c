@@ -54,7 +54,7 @@ void vcpu_reset(struct vcpu *v) {
     v->gdt = v->idt = (struct kvm_dtable){.limit = 0xffff};
     memset(&v->msr, 0, sizeof(v->msr));
     v->msr.pat = MSR_PAT_RESET;
-    v->msr.misc_enable = vmm_vendor->has(ABILITY_FAST_STRINGS) ? MISC_ENABLE_FAST_STRINGS : 0;
+    v->msr.misc_enable = MISC_ENABLE_FAST_STRINGS;
     v->msr.apic_base = APIC_BASE_RESET | (v->id == 0 ? APIC_BASE_BSP : 0);
     v->interruptibility = v->activity = 0;
     v->pending_debug = 0;

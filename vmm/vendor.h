@@ -9,7 +9,6 @@ enum vmm_ability {
     ABILITY_STEP,         // monitor trap flag works (probed, not believed)
     ABILITY_EXECUTE_ONLY, // second-level entries may allow only execution
     ABILITY_DIRTY_BITS,   // second-level accessed and dirty bits
-    ABILITY_FAST_STRINGS, // REP MOVS and REP STOS are fast (IA32_MISC_ENABLE)
 };
 
 // What an entry should watch for; the vendor translates it into its control fields.

@@ -151,17 +151,6 @@ static void test_model(void **state) {
                          table.entries[i].index == table.entries[k].index);
 }
 
-// Linux 6.1 believes FSRM even where ERMS and IA32_MISC_ENABLE deny fast strings, and its memmove() then runs away.
-static void test_fast_strings(void **state) {
-    (void)state;
-    uint32_t ebx = cpuid_bits(&vcpu, 7, 0, CPUID_EBX), edx = cpuid_bits(&vcpu, 7, 0, CPUID_EDX);
-    mock_lacks[ABILITY_FAST_STRINGS] = true;
-    setup(NULL);
-    mock_lacks[ABILITY_FAST_STRINGS] = false;
-    assert_int_equal(cpuid_bits(&vcpu, 7, 0, CPUID_EBX), ebx & ~(uint32_t)BIT(9));
-    assert_int_equal(cpuid_bits(&vcpu, 7, 0, CPUID_EDX), edx & ~(uint32_t)BIT(4));
-}
-
 static void test_cpuid(void **state) {
     (void)state;
     vcpu.rip = 100;
@@ -435,19 +424,18 @@ int main(void) {
 #define TEST(f) cmocka_unit_test_setup(f, setup)
     const struct CMUnitTest tests[] = {
         TEST(test_model),
-        TEST(test_fast_strings),
         TEST(test_cpuid),
         TEST(test_cpuid_ioctls),
         TEST(test_msr_values),
         TEST(test_msr_tsc),
         TEST(test_user_space_msrs),
         TEST(test_filter),
-        TEST(test_filter_and_new_vcpu),
         TEST(test_cr0),
         TEST(test_cr4),
         TEST(test_pdptes),
         TEST(test_xcr0),
         TEST(test_cr8),
+        TEST(test_filter_and_new_vcpu),
     };
     int result = cmocka_run_group_tests(tests, NULL, NULL);
     free(vcpu.cpuid);

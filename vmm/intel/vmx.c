@@ -11,8 +11,6 @@
 #include "mm/heap.h"
 #include "sync/spinlock.h"
 #include "vmm/clock.h"
-#include "vmm/intel/pmc.h"
-#include "vmm/msr.h"
 
 #define FEATURE_LOCKED BIT(0)
 #define FEATURE_VMX    BIT(2) // VMXON outside SMX operation
@@ -129,18 +127,12 @@ static void vmx_vcpu_free(struct vcpu *v) {
     v->arch = NULL;
 }
 
-static bool fast_strings(void) {
-    uint64_t value;
-    return msr_read_safe(MSR_MISC_ENABLE, &value) && (value & MISC_ENABLE_FAST_STRINGS);
-}
-
 static bool vmx_has(enum vmm_ability a) {
     const struct vmx_controls *c = &vmx_controls;
     switch (a) {
     case ABILITY_STEP: return (c->primary_may & CPU_MONITOR_TRAP) && vmm_clock.step_works;
     case ABILITY_EXECUTE_ONLY: return c->ept_vpid & BIT(0);
     case ABILITY_DIRTY_BITS: return c->ept_vpid & BIT(21);
-    case ABILITY_FAST_STRINGS: return fast_strings();
     }
     return false;
 }

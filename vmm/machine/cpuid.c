@@ -14,6 +14,8 @@
 #define LEAF1_ECX_X2APIC       (1u << 21)
 #define LEAF1_ECX_TSC_DEADLINE (1u << 24)
 #define LEAF1_EDX_HTT          (1u << 28)
+#define LEAF7_EBX_ERMS         (1u << 9)
+#define LEAF7_EDX_FSRM         (1u << 4)
 #define PARAVIRTUAL_LEAVES \
     0x40000000u // not in this machine: they carry clocks that no log could repeat
 #define LEVEL_THREAD 1
@@ -83,6 +85,13 @@ static void set_features(struct kvm_cpuid2 *t, const struct cpu *c) {
     e->ebx = (e->ebx & 0xffff) | c->index << 24 | (1u << topology_bits(c->machine)) << 16;
     e->ecx = (e->ecx & ~LEAF1_ECX_MONITOR) | LEAF1_ECX_X2APIC | LEAF1_ECX_TSC_DEADLINE;
     e->edx = count > 1 ? e->edx | LEAF1_EDX_HTT : e->edx & ~LEAF1_EDX_HTT;
+    // Byte strings are not called fast: an emulator, and its clock with it, counts them byte by byte. Never one
+    // without the other: where Linux 6.1 sees FSRM, its memmove() takes ERMS for granted.
+    struct kvm_cpuid_entry2 *extended = entry(t, 7, 0, true);
+    if (extended) {
+        extended->ebx &= ~LEAF7_EBX_ERMS;
+        extended->edx &= ~LEAF7_EDX_FSRM;
+    }
 }
 
 // TSC and APIC timer run at the same frequency: crystal * 1 / 1 (SDM vol. 2, CPUID leaf 15h).
