@@ -1,6 +1,7 @@
 // The table of MSRs that a guest has, and RDMSR and WRMSR. What is not in the table is unknown: #GP, or
 // user space's when it asked for that (KVM_CAP_X86_USER_SPACE_MSR).
 #include "vmm/msr.h"
+#include "lib/assert.h"
 #include "lib/errno.h"
 #include "mm/heap.h"
 #include "mm/layout.h"
@@ -117,8 +118,11 @@ static uint8_t *place_of(uint32_t index) {
 }
 
 void msr_init(void) {
-    for (unsigned i = 0; i < ARRAY_SIZE(msrs); i++)
-        *place_of(msrs[i].index) = i + 1;
+    for (unsigned i = 0; i < ARRAY_SIZE(msrs); i++) {
+        uint8_t *place = place_of(msrs[i].index);
+        ASSERT(place); // else a row is in neither range
+        *place = i + 1;
+    }
 }
 
 static inline const struct msr *find(uint32_t index) {

@@ -57,8 +57,8 @@ enum {
 };
 
 struct vcpu {
-    uint64_t
-        gpr[16]; // (V) always current but for RSP. First: entries and exits come with this address
+    // (V) Always current but for RSP. First, because entries and exits come with this address.
+    uint64_t gpr[16];
     struct vm *vm;     // (I)
     unsigned id;       // (I) as given to KVM_CREATE_VCPU
     struct mutex lock; // taken by every ioctl of the vCPU

@@ -135,7 +135,7 @@ def debian_by_its_32_bit_entry(lab):
     image = bytearray((folder / "guests/vmlinuz").read_bytes())
     image[0x236] &= ~1                                  # xloadflags: XLF_KERNEL_64
     (folder / "guests/vmlinuz").write_bytes(image)
-    with lab.boot(Boot(extra=str(folder)), ips=100_000_000) as m:
+    with lab.boot(Boot(extra=str(folder)), ips=IPS) as m:
         m.check(f"vmx -mem 128 -initrd /guests/work.cpio -append '{SHORT_LINE}' /guests/vmlinuz",
                 re.compile("guest: Linux with 1 processors"), limit=200)
 

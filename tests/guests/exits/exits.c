@@ -35,6 +35,8 @@ static void test_cpuid(void) {
     check("cpuid: no RDRAND, no MONITOR", one.c & (1u << 30 | 1u << 3), 0);
     check("cpuid: no HLE, RTM, RDSEED, INVPCID",
           cpuid(7, 0).b & (1u << 4 | 1u << 11 | 1u << 18 | 1u << 10), 0);
+    check("cpuid: byte strings are not called fast (ERMS, FSRM)",
+          (cpuid(7, 0).b & 1u << 9) | (cpuid(7, 0).d & 1u << 4), 0);
     check("cpuid: XSAVE has no XSAVEOPT, XSAVEC, XGETBV1, XSAVES", cpuid(0xd, 1).a & 0xf, 0);
     check("cpuid: long mode", cpuid(0x80000001, 0).d >> 29 & 1, 1);
 }

@@ -3,6 +3,7 @@
 #include "vmm/machine/config.h"
 #include "vmm/machine/firmware/firmware.h"
 #include "vmm/machine/machine.h"
+#include "vmm/machine/ports.h"
 
 #define FOUR_GB (1ull << 32)
 

@@ -36,7 +36,6 @@ uint8_t firmware_checksum(const void *table, size_t n);
 #define PM1A_CONTROL_PORT 0x604
 #define PM_TIMER_PORT     0x608
 #define SCI_IRQ           9
-#define BIOS_PORT         0x60c
 #define RESET_PORT        0xcf9
 #define RESET_VALUE       6
 #define IOAPIC_BASE       0xfec00000u
