@@ -8,6 +8,9 @@
 // Memory that no program has; volatile, so that the compiler does not see through it.
 __attribute__((unused)) static void *volatile bad_memory = (void *)8;
 
+// A process number that nobody has: it is more than there are.
+#define NOBODY 0x7fffffff
+
 static int check_passed, check_failed;
 
 // One check. The reason (printf-like) is shown when it failed, with errno as of the check.

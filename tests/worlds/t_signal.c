@@ -53,7 +53,7 @@ static void test_handlers(void) {
     CHECK_EQUAL("si_code of kill", info.si_code, SI_USER);
     CHECK_EQUAL("si_pid of kill", info.si_pid, getpid());
     CHECK_ERROR("no handler for SIGKILL", sigaction(SIGKILL, &a, NULL), EINVAL);
-    CHECK_ERROR("kill of nobody", kill(32000, 0), ESRCH);
+    CHECK_ERROR("kill of nobody", kill(NOBODY, 0), ESRCH);
     CHECK_ERROR("bad signal", kill(getpid(), 65), EINVAL);
 }
 

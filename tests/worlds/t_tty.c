@@ -228,7 +228,12 @@ static int written(pid_t pid) {
 }
 
 static void flow(void) {
-    type("\023");
+    struct termios t = cooked;
+    t.c_lflag &= ~ECHO;
+    set(&t);
+    type("\023behind\n");
+    CHECK("behind-xoff", reads("behind\n")); // so the stop character was heard, too
+    set(&cooked);
     pid_t pid = write_held();
     CHECK("xoff", shows(""));
     type("\021");
