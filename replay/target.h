@@ -34,6 +34,7 @@ struct target_registers {
     uint64_t gs_kernel_base; // MSR KERNEL_GS_BASE
     uint64_t cr0, cr2, cr3, cr4, cr8, efer;
     uint8_t st[8][16]; // x87 registers, 10 bytes each
+    // ftw is FXSAVE's: a bit for each physical register, 1: not empty.
     uint16_t fcw, fsw, ftw, fop;
     uint64_t fip, fdp;
     uint32_t mxcsr;
@@ -44,6 +45,17 @@ struct target_registers {
 // The linear address that RIP is relative to.
 static inline uint64_t target_code_base(const struct target_registers *r) {
     return r->mode == TARGET_MODE_64 ? 0 : r->segments[TARGET_CS].base;
+}
+// Outside of 64-bit mode addresses and RIP have 32 bits.
+static inline uint64_t target_address(const struct target_registers *r, uint64_t value) {
+    return r->mode == TARGET_MODE_64 ? value : (uint32_t)value;
+}
+// RIP as a linear address.
+static inline uint64_t target_linear_rip(const struct target_registers *r) {
+    return target_address(r, target_code_base(r) + r->rip);
+}
+static inline void target_set_linear_rip(struct target_registers *r, uint64_t linear) {
+    r->rip = target_address(r, linear - target_code_base(r));
 }
 
 // ---- Places to stop --------------------------------------------------------------------------------

@@ -13,8 +13,7 @@ static bool at_return(struct traveller *m, unsigned cpu) {
     uint8_t code[2] = {0};
     if (remote_read_registers(&m->machine, cpu, &r))
         return false;
-    remote_read_memory(&m->machine, cpu, SPACE_LINEAR, target_code_base(&r) + r.rip, code,
-                       sizeof(code));
+    remote_read_memory(&m->machine, cpu, SPACE_LINEAR, target_linear_rip(&r), code, sizeof(code));
     return code[0] == IRET || ((code[0] == OPERAND_SIZE || code[0] == REX_W) && code[1] == IRET);
 }
 
@@ -29,7 +28,7 @@ static bool find_interrupt(struct timeline *t, unsigned cpu, struct run_hit *hit
         return true; // not found
     struct breakpoint interrupt = {.kind = INTERRUPT,
                                    .length = cpu,
-                                   .address = target_code_base(&r) + r.rip,
+                                   .address = target_linear_rip(&r),
                                    .cr3 = ANY_CR3,
                                    .stack = r.general[TARGET_RSP]};
     struct stops stops = {&interrupt, 1};

@@ -164,7 +164,7 @@ void registers_get(enum gdb_arch arch, unsigned number, const struct target_regi
     const struct description_register *d = &layouts[arch].table[number];
     struct target_registers shown;
     shown.ftw = full_tags(r);
-    shown.rip = target_code_base(r) + r->rip;
+    shown.rip = target_linear_rip(r);
     const struct target_registers *from = is_converted(d) ? &shown : r;
     memset(value, 0, REGISTER_BYTES_MAX);
     memcpy(value, (const char *)from + d->offset, common_size(d));
@@ -179,7 +179,7 @@ void registers_set(enum gdb_arch arch, unsigned number, struct target_registers 
     if (d->offset == offsetof(struct target_registers, ftw))
         r->ftw = short_tags(r->ftw);
     else if (d->offset == offsetof(struct target_registers, rip))
-        r->rip -= target_code_base(r);
+        target_set_linear_rip(r, r->rip);
 }
 
 size_t registers_description(enum gdb_arch arch, char *xml, size_t n) {

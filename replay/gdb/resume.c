@@ -169,7 +169,7 @@ static bool jump(struct debugger *d, struct scan *args) {
         return false;
     }
     int error = remote_read_registers(timeline_machine(d->timeline), cpu, &r);
-    r.rip = address - target_code_base(&r);
+    target_set_linear_rip(&r, address);
     if (!error)
         error = remote_write_registers(timeline_machine(d->timeline), cpu, &r);
     if (error)

@@ -40,8 +40,9 @@ def registers_and_memory(line):
         line.talk(AT_GUEST_MAIN + [
             ("info registers rip cr0 cr3 cr4 efer", r"cr0 +0x80000033 +\[ PE MP ET NE PG \]"),
             ("info registers cs fs_base gs_base k_gs_base", r"cs +0x8 +8"),
-            ("p $cr8", "= 0"), ("p $mxcsr", r"= \[ IM DM ZM OM UM PM \]"), ("p/x $fctrl", "= 0x37f"), ("p $st0", "= 0"),
+            ("p $cr8", "= 0"), ("p $mxcsr", r"= \[ IM DM ZM OM UM PM \]"), ("p/x $fctrl", "= 0x37f"), ("p/x $ftag", "= 0xffff"), ("p $st0", "= 0"),
             ("set var $rax = 0x1122334455667788", None), ("p/x $rax", "0x1122334455667788"),
+            ("set var $pc = 0x1234567812345678", "does not take these values"), ("p $pc", "main"),
             ("set var $xmm3.v4_int32[1] = 77", None), ("p $xmm3.v4_int32", "= {0, 77, 0, 0}"),
             ("set var counter = 1000", None), ("p counter", "= 1000"),
             ("set var target = \"written by gdb\"", None), ("p (char *)&target", "written by gdb"),

@@ -26,37 +26,6 @@ struct legacy { // its first 512 bytes, the FXSAVE area in 64-bit mode
 };
 
 // ---- x87, SSE, AVX --------------------------------------------------------------------------------------
-enum { TAG_VALID, TAG_ZERO, TAG_SPECIAL, TAG_EMPTY };
-
-static unsigned tag_of(const uint8_t st[16]) {
-    uint64_t fraction;
-    uint16_t exponent;
-    memcpy(&fraction, st, 8);
-    memcpy(&exponent, st + 8, 2);
-    exponent &= 0x7fff;
-    if (!exponent && !fraction)
-        return TAG_ZERO;
-    return exponent == 0x7fff || !(fraction >> 63) ? TAG_SPECIAL : TAG_VALID;
-}
-
-// The 16-bit tag word: two bits for each physical register, ST(0) being the one that FSW.TOP names.
-static uint16_t full_tags(const struct legacy *l) {
-    unsigned top = l->fsw >> 11 & 7;
-    uint16_t tags = 0;
-    for (unsigned i = 0; i < 8; i++) {
-        unsigned tag = l->ftw >> i & 1 ? tag_of(l->st[(i - top) & 7]) : TAG_EMPTY;
-        tags |= (uint16_t)(tag << 2 * i);
-    }
-    return tags;
-}
-
-static uint8_t short_tags(uint16_t tags) {
-    uint8_t present = 0;
-    for (unsigned i = 0; i < 8; i++)
-        present |= (uint8_t)(((tags >> 2 * i & 3) != TAG_EMPTY) << i);
-    return present;
-}
-
 // A component that is not in XSTATE_BV is in its initial state, whatever its bytes are.
 static void vectors_from(const uint8_t area[XSAVE_SIZE], struct target_registers *r) {
     struct legacy l;
@@ -73,7 +42,7 @@ static void vectors_from(const uint8_t area[XSAVE_SIZE], struct target_registers
     memcpy(r->st, l.st, sizeof(r->st));
     r->fcw = l.fcw;
     r->fsw = l.fsw;
-    r->ftw = full_tags(&l);
+    r->ftw = l.ftw;
     r->fop = l.fop;
     r->fip = l.fip;
     r->fdp = l.fdp;
@@ -95,7 +64,7 @@ static void vectors_into(uint8_t area[XSAVE_SIZE], const struct target_registers
     memcpy(l.st, r->st, sizeof(l.st));
     l.fcw = r->fcw;
     l.fsw = r->fsw;
-    l.ftw = short_tags(r->ftw);
+    l.ftw = (uint8_t)r->ftw;
     l.fop = r->fop;
     l.fip = r->fip;
     l.fdp = r->fdp;
@@ -203,7 +172,22 @@ int debug_read_registers(void *target, unsigned cpu, struct target_registers *r)
     return 0;
 }
 
-// KVM refuses what no processor could load: then nothing, or less than everything, has changed.
+static bool canonical(uint64_t address) {
+    return (uint64_t)((int64_t)(address << 16) >> 16) == address;
+}
+
+// What a slip of gdb's user makes of addresses: the next entry would fail, and end the VM.
+static bool addresses_are_possible(struct kvm_sregs *s, const struct target_registers *r) {
+    bool good = mode_of(s) == TARGET_MODE_64 ? canonical(r->rip) : r->rip >> 32 == 0;
+    for (unsigned i = 0; i < TARGET_SEGMENTS; i++) {
+        const struct kvm_segment *k = segment(s, i);
+        bool full = i == TARGET_FS || i == TARGET_GS;
+        good &= full ? canonical(k->base) : k->unusable || k->base >> 32 == 0;
+    }
+    return good && canonical(r->gs_kernel_base);
+}
+
+// -EINVAL: a processor cannot have these values; then nothing, or less than everything, has changed.
 int debug_write_registers(void *target, unsigned cpu, const struct target_registers *r) {
     struct machine *m = target;
     static uint8_t area[XSAVE_SIZE];
@@ -226,6 +210,8 @@ int debug_write_registers(void *target, unsigned cpu, const struct target_regist
     s.cr8 = r->cr8;
     s.efer = r->efer;
     vectors_into(area, r);
+    if (!addresses_are_possible(&s, r))
+        return -EINVAL;
     if (ioctl(fd, KVM_SET_SREGS, &s) < 0 || ioctl(fd, KVM_SET_REGS, &regs) < 0 ||
         ioctl(fd, KVM_SET_XSAVE, area) < 0)
         return -errno;
