@@ -68,7 +68,10 @@ static void report_recent(struct vcpu *v) {
     }
 }
 
-static void report(struct vcpu *v, const struct vm_exit *e) {
+// One for each VM: its process may let a guest that fails run again as often as it likes. False: it has had that.
+static bool report(struct vcpu *v, const struct vm_exit *e) {
+    if (__atomic_exchange_n(&v->vm->reported, true, __ATOMIC_RELAXED))
+        return false;
     vcpu_sync(v, PART_ALL);
     struct process *p = current->process;
     log_error("vmm: vCPU %u of process %d stops: %s, hardware reason %#x, qualification %#llx",
@@ -83,6 +86,7 @@ static void report(struct vcpu *v, const struct vm_exit *e) {
         v->event.interrupt_vector);
     report_instruction(v);
     report_recent(v);
+    return true;
 }
 
 int vcpu_report_unknown(struct vcpu *v, const struct vm_exit *e) {
@@ -101,7 +105,8 @@ int vcpu_report_unknown(struct vcpu *v, const struct vm_exit *e) {
 
 void vcpu_report_entry_failure(struct vcpu *v, const struct vm_exit *e) {
     char why[512] = "";
-    report(v, e);
+    if (!report(v, e))
+        return;
     vcpu_bring_here(v);
     vmm_vendor->explain(v, why, sizeof(why));
     irq_enable();

@@ -183,6 +183,7 @@ struct vm {
     bool exception_payload;    // KVM_CAP_EXCEPTION_PAYLOAD
     bool triple_fault_event;   // KVM_CAP_X86_TRIPLE_FAULT_EVENT
     bool manual_dirty_log;     // KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2
+    bool reported;             // (A) a failure of it is in the log
     uint64_t tsc_khz;
 };
 
@@ -216,5 +217,5 @@ int vm_write(struct vm *vm, uint64_t gpa, const void *buf, size_t n);
 int vcpu_translate(struct vcpu *v, uint64_t gva, unsigned access, bool user, uint64_t *gpa,
                    uint32_t *error);
 // Stops this VM with a full report: decoded reason, qualification, registers, instruction bytes, last
-// exits; in the log and as KVM_EXIT_INTERNAL_ERROR for user space. Returns what KVM_RUN returns.
+// exits; in the log (the first time) and as KVM_EXIT_INTERNAL_ERROR for user space. Returns what KVM_RUN returns.
 int vcpu_report_unknown(struct vcpu *v, const struct vm_exit *e);

@@ -3,6 +3,7 @@
 // The extension of the KVM API: counts, steps, virtual time, traps, waking, clones, watches, breakpoints.
 #define _GNU_SOURCE
 #include <sys/eventfd.h>
+#include <sys/klog.h>
 #include <sys/wait.h>
 #include <x86intrin.h>
 #include "kvm.h"
@@ -339,6 +340,35 @@ static void test_watches_of_emulation(int counts) {
     end_machine(&m);
 }
 
+// How often the kernel's log has these words.
+static int logged(const char *words) {
+    enum { READ_ALL = 3, SIZE = 10 };
+    int size = klogctl(SIZE, NULL, 0), times = 0;
+    char *log = calloc(1, (size_t)size + 1);
+    klogctl(READ_ALL, log, size);
+    for (const char *at = log; (at = strstr(at, words)); at++)
+        times++;
+    free(log);
+    return times;
+}
+
+#define REFUSED "VM entry refused: invalid guest state; GUEST_TR_RIGHTS"
+
+// A process that goes on with a VM that has failed learns so each time; the log has it once.
+static void test_reports(void) {
+    struct machine m = new_machine();
+    start64(&m, guest_loop, guest_loop_end);
+    struct kvm_sregs s;
+    ioctl(m.vcpu, KVM_GET_SREGS, &s);
+    s.tr.type = 9;
+    CHECK_EQUAL("a TSS that is not busy", ioctl(m.vcpu, KVM_SET_SREGS, &s), 0);
+    int before = logged(REFUSED);
+    for (int i = 0; i < 3; i++)
+        CHECK_EQUAL("the entry fails", run(&m), KVM_EXIT_FAIL_ENTRY);
+    CHECK_EQUAL("one report", logged(REFUSED) - before, 1);
+    end_machine(&m);
+}
+
 int main(void) {
     int counts = test_clock();
     if (counts) {
@@ -354,5 +384,6 @@ int main(void) {
     test_clone_within();
     test_watches();
     test_watches_of_emulation(counts);
+    test_reports();
     return check_end();
 }
