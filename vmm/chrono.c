@@ -11,12 +11,9 @@
 #define ARITHMETIC_FLAGS 0x8d5ull // OF SF ZF AF PF CF
 #define RFLAGS_CF        1ull
 
-// RDRAND and RDSEED: the operand and its size are in the instruction information (SDM vol. 3, "Format of
-// the VM-Exit Instruction-Information Field as Used for RDRAND..."), which the vendor left in
-// e->address: the register in bits 6:3, the size in bits 12:11.
-static void decode_operand(struct vcpu *v, const struct vm_exit *e) {
-    v->pending.gpr = e->address >> 3 & 15;
-    v->pending.size = 2u << (e->address >> 11 & 3);
+static void keep_operand(struct vcpu *v, const struct vm_exit *e) {
+    v->pending.gpr = e->random.gpr;
+    v->pending.size = e->random.size;
 }
 
 static void write_register(struct vcpu *v, unsigned gpr, unsigned size, uint64_t value) {
@@ -37,7 +34,7 @@ static void give_random(struct vcpu *v, uint64_t value, bool carry) {
 }
 
 void vcpu_no_random(struct vcpu *v, const struct vm_exit *e) {
-    decode_operand(v, e);
+    keep_operand(v, e);
     give_random(v, 0, false);
     vcpu_skip(v, e->length);
 }
@@ -67,7 +64,7 @@ int vcpu_chrono_insn(struct vcpu *v, const struct vm_exit *e, uint32_t insn) {
     v->pending.insn = insn;
     v->pending.length = e->length;
     if (insn == CHRONO_INSN_RDRAND || insn == CHRONO_INSN_RDSEED)
-        decode_operand(v, e);
+        keep_operand(v, e);
     v->complete = complete_insn;
     return 0;
 }

@@ -32,9 +32,6 @@ struct vcpu;
     X(RDSEED, "RDSEED")                                                 \
     X(XSETBV, "XSETBV")                                                 \
     X(WBINVD, "WBINVD or INVD")                                         \
-    X(INVLPG, "INVLPG")                                                 \
-    X(INVPCID, "INVPCID")                                               \
-    X(DESCRIPTOR, "LGDT, LIDT, LLDT, LTR, SGDT, SIDT, SLDT, STR")       \
     X(TASK_SWITCH, "task switch")                                       \
     X(VMCALL, "VMCALL")                                                 \
     X(VMX_INSN, "VMX instruction: the guest has no VT-x")               \
@@ -42,7 +39,6 @@ struct vcpu;
     X(TRIPLE_FAULT, "triple fault")                                     \
     X(INIT, "INIT signal")                                              \
     X(SIPI, "start-up IPI")                                             \
-    X(LOG_FULL, "page-modification log full")                           \
     X(ENTRY_FAILED, "VM entry refused")                                 \
     X(UNKNOWN, "exit reason unknown to this VMM")
 
@@ -87,7 +83,9 @@ struct vm_exit {
             uint16_t selector;
             uint8_t source; // 0 CALL, 1 IRET, 2 JMP, 3 task gate in the IDT
         } task;
-        uint64_t address; // INVLPG
+        struct {
+            uint8_t gpr, size; // the operand: a register of 2, 4 or 8 bytes
+        } random;              // RDRAND, RDSEED
     };
 };
 

@@ -87,8 +87,11 @@ no_memory:
 }
 
 void probe_guest_free(struct probe_guest *g) {
-    if (g->v && g->v->arch)
+    if (g->v && g->v->arch) {
+        // Processors may know the root itself, which will be a VM's.
+        vmm_vendor->flush_stage2(g->vm, g->vm->root);
         vmm_vendor->vcpu_free(g->v);
+    }
     if (g->v)
         pages_free(g->v->chrono);
     pages_free(g->memory);

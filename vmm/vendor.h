@@ -71,7 +71,7 @@ struct vmm_vendor {
     // Second-level tables changed: no processor may use old translations of this VM after return. Any
     // context that may wait for other processors. `address_space`: its root.
     void (*flush_stage2)(struct vm *vm, paddr_t root);
-    // Guest-linear translations of this vCPU (CR3 writes that exit, INVLPG, new system registers): gone before its
+    // Guest-linear translations of this vCPU (CR3 writes that exit, new system registers): gone before its
     // next entry, wherever that is.
     void (*flush_guest)(struct vcpu *v);
     // Allowed guest values: bits of CR0 and CR4 that must be 1 / may be 1.

@@ -1,4 +1,4 @@
-/* sources: vmm/intel/check.c vmm/intel/check_controls.c vmm/intel/check_host.c vmm/intel/check_guest.c vmm/intel/check_segments.c tests/unit/vmcs_host.c */
+/* sources: vmm/intel/check.c vmm/intel/check_controls.c vmm/intel/check_host.c vmm/intel/check_guest.c vmm/intel/check_segments.c vmm/intel/explain.c tests/unit/vmcs_host.c */
 // Every rule of a VM entry: one field made wrong is the field that is named. vmm.selftest does the same on
 // the processor, as far as Bochs checks.
 #include <setjmp.h>
@@ -8,8 +8,11 @@
 #include <string.h>
 #include <cmocka.h>
 #include "vmcs_host.h"
+#include "cpu/features.h"
 #include "vmm/intel/check.h"
-#include "vmm/intel/vmcs.h"
+#include "vmm/intel/vmx.h"
+
+struct cpu_identity cpu_identity = {.physical_bits = 40};
 
 static uint64_t read_field(void *arg, uint32_t field) {
     return vmcs_host.value[field];
@@ -191,6 +194,36 @@ static void combinations(void **state) {
     vmcs_host.value[GUEST_ACTIVITY] = 1;
     vmcs_host.value[ENTRY_INTERRUPTION_INFO] = 0x80000b0d;
     assert_names("GUEST_ACTIVITY", "injected");
+    vmcs_host_good();
+    vmcs_host.value[SECONDARY_CONTROLS] |= CPU2_TSC_SCALING;
+    assert_names("TSC_MULTIPLIER", "scaling");
+    vmcs_host_good();
+    vmcs_host.value[EXIT_MSR_LOAD_COUNT] = 2;
+    vmcs_host.value[EXIT_MSR_LOAD_ADDRESS] = (1ull << 40) - 16;
+    assert_names("EXIT_MSR_LOAD_ADDRESS", "end");
+    vmcs_host.value[EXIT_MSR_LOAD_COUNT] = 1;
+    assert_string_equal(check().name, "none");
+    vmcs_host_good();
+    vmcs_host.value[GUEST_PENDING_DEBUG] = 1 << 16 | 1 << 12;
+    assert_string_equal(check().name, "none");
+    vmcs_host.value[GUEST_PENDING_DEBUG] |= 1;
+    assert_names("GUEST_PENDING_DEBUG", "RTM");
+}
+
+// The event is taken out of the VMCS when the entry has failed; the explanation still knows it.
+static void the_event_is_part_of_the_explanation(void **state) {
+    static struct vmx_vcpu vmx;
+    static struct vcpu v = {.arch = &vmx};
+    char why[256];
+    vmx.failure = (struct vmx_failure){.reason = 0x80000021, .injection = 0x80000040};
+    vmcs_host.value[GUEST_INTERRUPTIBILITY] = 1;
+    vmx_explain(&v, why, sizeof(why));
+    assert_string_equal(why,
+                        "invalid guest state; GUEST_INTERRUPTIBILITY = 0x1: rule: no blocking by "
+                        "STI or MOV SS where an external interrupt is injected");
+    vmx.failure.injection = 0;
+    vmx_explain(&v, why, sizeof(why));
+    assert_string_equal(why, "invalid guest state (number 0); no rule known here is broken");
 }
 
 static void free_choice_of_error_codes(void **state) {
@@ -217,6 +250,7 @@ int main(void) {
         cmocka_unit_test_setup(virtual_8086, set_up),
         cmocka_unit_test_setup(each_rule_names_its_field, set_up),
         cmocka_unit_test_setup(combinations, set_up),
+        cmocka_unit_test_setup(the_event_is_part_of_the_explanation, set_up),
         cmocka_unit_test_setup(free_choice_of_error_codes, set_up),
         cmocka_unit_test_setup(pdptes, set_up),
     };

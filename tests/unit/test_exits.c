@@ -130,6 +130,14 @@ static void exceptions(void **state) {
     assert_int_equal(e.kind, EXIT_NMI);
 }
 
+static void random_numbers(void **state) {
+    vmcs_host.value[EXIT_INSTRUCTION_INFO] = 2 << 11 | 9 << 3;
+    assert_false(decode(57, 0, 4));
+    assert_int_equal(e.kind, EXIT_RDRAND);
+    assert_int_equal(e.random.gpr, 9);
+    assert_int_equal(e.random.size, 8);
+}
+
 static void unknown_and_failed(void **state) {
     decode(63, 0x77, 0);
     assert_int_equal(e.kind, EXIT_UNKNOWN);
@@ -259,11 +267,14 @@ static void segments_as_kvm_clients_give_them(void **state) {
     cpu.seg[SEG_DS] = (struct kvm_segment){
         .selector = 16, .type = 2, .s = 1, .present = 1, .limit = 0xffff};
     cpu.seg[SEG_ES] = (struct kvm_segment){.selector = 0}; // not present
+    cpu.seg[SEG_SS] = (struct kvm_segment){
+        .selector = 1, .dpl = 1, .unusable = 1}; // null, in ring 1
     cpu.seg[SEG_TR] = (struct kvm_segment){.selector = 24, .type = 11, .present = 1, .limit = 0x67};
     cpu.dirty = PART_SEGMENTS;
     vmx_write_dirty(&cpu);
     assert_int_equal(vmcs_host.value[GUEST_DS_RIGHTS], 0x93); // accessed, as an entry wants
     assert_int_equal(vmcs_host.value[GUEST_ES_RIGHTS], 1 << 16);
+    assert_int_equal(vmcs_host.value[GUEST_SS_RIGHTS], 1 << 16 | 1 << 5);
     assert_int_equal(vmcs_host.value[GUEST_TR_RIGHTS], 0x8b);
     cpu.stale = PART_SEGMENTS;
     vmx_sync(&cpu, PART_SEGMENTS);
@@ -281,6 +292,7 @@ int main(void) {
         TEST(ept_violation),
         TEST(control_and_debug_registers),
         TEST(exceptions),
+        TEST(random_numbers),
         TEST(unknown_and_failed),
         TEST(false_single_step_is_dropped),
         TEST(iret_that_faulted_blocks_nmis_again),

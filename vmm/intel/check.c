@@ -1,7 +1,5 @@
-// Explaining a refused VM entry (vmm/intel/check.h).
-#include "lib/printf.h"
+// What the parts of the checks share (vmm/intel/check.h).
 #include "vmm/intel/check.h"
-#include "vmm/intel/vmcs.h"
 
 bool check_broken(struct vmcs_check *c, uint32_t field, const char *name, uint64_t value,
                   const char *rule) {

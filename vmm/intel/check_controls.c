@@ -14,7 +14,9 @@ static bool check_reserved(struct vmcs_check *c) {
                 "only bits that IA32_VMX_TRUE_PINBASED_CTLS allows, and all that it wants") ||
            RULE(c, PRIMARY_CONTROLS, allowed(k->primary_cap, check_read(c, PRIMARY_CONTROLS)),
                 "only bits that IA32_VMX_TRUE_PROCBASED_CTLS allows, and all that it wants") ||
-           RULE(c, SECONDARY_CONTROLS, allowed(k->secondary_cap, check_read(c, SECONDARY_CONTROLS)),
+           RULE(c, SECONDARY_CONTROLS,
+                !(check_read(c, PRIMARY_CONTROLS) & CPU_SECONDARY) ||
+                    allowed(k->secondary_cap, check_read(c, SECONDARY_CONTROLS)),
                 "only bits that IA32_VMX_PROCBASED_CTLS2 allows, and all that it wants") ||
            RULE(c, CR3_TARGET_COUNT,
                 check_read(c, CR3_TARGET_COUNT) <= (c->controls->misc >> 16 & 0x1ff),
@@ -45,7 +47,9 @@ static bool check_execution(struct vmcs_check *c) {
     if (RULE(c, SECONDARY_CONTROLS, (secondary & CPU2_EPT) || !(secondary & CPU2_UNRESTRICTED),
              "unrestricted guest (bit 7) needs EPT (bit 1)") ||
         RULE(c, SECONDARY_CONTROLS, (secondary & CPU2_EPT) || !(secondary & CPU2_PML),
-             "the page-modification log (bit 17) needs EPT (bit 1)"))
+             "the page-modification log (bit 17) needs EPT (bit 1)") ||
+        RULE(c, TSC_MULTIPLIER, !(secondary & CPU2_TSC_SCALING) || check_read(c, TSC_MULTIPLIER),
+             "not 0 with \"use TSC scaling\""))
         return true;
     return (secondary & CPU2_PML) &&
            RULE(c, PML_ADDRESS, physical(c, check_read(c, PML_ADDRESS), 12),
@@ -68,18 +72,23 @@ static bool check_ept(struct vmcs_check *c) {
                 "bits 11:7 and those above the physical address are 0");
 }
 
+// A list of MSRs, 16 bytes each.
+static bool list_fits(struct vmcs_check *c, uint32_t address_field, uint32_t count_field) {
+    uint64_t address = check_read(c, address_field), count = check_read(c, count_field);
+    return !count || (physical(c, address, 4) && physical(c, address + 16 * (count - 1), 4));
+}
+#define LIST_RULE "a physical address, 16-byte aligned, and so is the list's end"
+
 static bool check_exit(struct vmcs_check *c) {
     uint64_t exit = check_read(c, EXIT_CONTROLS), pin = check_read(c, PIN_CONTROLS);
     return RULE(c, EXIT_CONTROLS, allowed(c->controls->exit_cap, exit),
                 "only bits that IA32_VMX_TRUE_EXIT_CTLS allows, and all that it wants") ||
            RULE(c, EXIT_CONTROLS, (pin & PIN_PREEMPTION_TIMER) || !(exit & EXIT_SAVE_TIMER),
                 "saving the preemption timer (bit 22) needs the timer") ||
-           (check_read(c, EXIT_MSR_STORE_COUNT) &&
-            RULE(c, EXIT_MSR_STORE_ADDRESS, physical(c, check_read(c, EXIT_MSR_STORE_ADDRESS), 4),
-                 "a physical address, 16-byte aligned")) ||
-           (check_read(c, EXIT_MSR_LOAD_COUNT) &&
-            RULE(c, EXIT_MSR_LOAD_ADDRESS, physical(c, check_read(c, EXIT_MSR_LOAD_ADDRESS), 4),
-                 "a physical address, 16-byte aligned"));
+           RULE(c, EXIT_MSR_STORE_ADDRESS,
+                list_fits(c, EXIT_MSR_STORE_ADDRESS, EXIT_MSR_STORE_COUNT), LIST_RULE) ||
+           RULE(c, EXIT_MSR_LOAD_ADDRESS, list_fits(c, EXIT_MSR_LOAD_ADDRESS, EXIT_MSR_LOAD_COUNT),
+                LIST_RULE);
 }
 
 enum { TYPE_RESERVED = 1, TYPE_NMI = 2, TYPE_HARDWARE = 3, TYPE_SOFTWARE = 4, TYPE_OTHER = 7 };
@@ -121,9 +130,8 @@ static bool check_entry(struct vmcs_check *c) {
     return RULE(c, ENTRY_CONTROLS, allowed(c->controls->entry_cap, check_read(c, ENTRY_CONTROLS)),
                 "only bits that IA32_VMX_TRUE_ENTRY_CTLS allows, and all that it wants") ||
            check_injection(c) ||
-           (check_read(c, ENTRY_MSR_LOAD_COUNT) &&
-            RULE(c, ENTRY_MSR_LOAD_ADDRESS, physical(c, check_read(c, ENTRY_MSR_LOAD_ADDRESS), 4),
-                 "a physical address, 16-byte aligned"));
+           RULE(c, ENTRY_MSR_LOAD_ADDRESS,
+                list_fits(c, ENTRY_MSR_LOAD_ADDRESS, ENTRY_MSR_LOAD_COUNT), LIST_RULE);
 }
 
 bool vmcs_check_controls(struct vmcs_check *c) {

@@ -140,10 +140,16 @@ static bool check_pending_debug(struct vmcs_check *c) {
                   check_read(c, GUEST_ACTIVITY) == HALTED;
     bool steps = (flags & RFLAGS_TF) && !(check_read(c, GUEST_DEBUGCTL) & BIT(1));
     bool pending_step = pending & BIT(14);
+    // RTM: a breakpoint was met in a transaction.
+    bool in_transaction = pending & BIT(16);
+    bool mov_ss = check_read(c, GUEST_INTERRUPTIBILITY) & BLOCKED_BY_MOV_SS;
     return RULE(c, GUEST_PENDING_DEBUG, !(pending & ~0x1500full),
                 "bits 11:4, 13, 15 and 63:17 are 0") ||
            RULE(c, GUEST_PENDING_DEBUG, !shadow || pending_step == steps,
-                "BS (bit 14) is RFLAGS.TF (without BTF) while halted or in a shadow");
+                "BS (bit 14) is RFLAGS.TF (without BTF) while halted or in a shadow") ||
+           RULE(c, GUEST_PENDING_DEBUG,
+                !in_transaction || (pending == (BIT(16) | BIT(12)) && !mov_ss),
+                "RTM (bit 16) comes with bit 12 alone, and not while MOV SS blocks");
 }
 
 // SDM vol. 3, "Checks on Guest Page-Directory-Pointer-Table Entries".

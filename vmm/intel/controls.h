@@ -13,7 +13,6 @@ enum { // primary processor-based
     CPU_IRQ_WINDOW = 1u << 2,
     CPU_TSC_OFFSETTING = 1u << 3,
     CPU_HLT = 1u << 7,
-    CPU_INVLPG = 1u << 9,
     CPU_MWAIT = 1u << 10,
     CPU_RDPMC = 1u << 11,
     CPU_RDTSC = 1u << 12,
@@ -33,16 +32,13 @@ enum { // primary processor-based
 };
 enum { // secondary processor-based
     CPU2_EPT = 1u << 1,
-    CPU2_DESCRIPTORS = 1u << 2,
     CPU2_RDTSCP = 1u << 3,
     CPU2_VPID = 1u << 5,
     CPU2_WBINVD = 1u << 6,
     CPU2_UNRESTRICTED = 1u << 7,
     CPU2_RDRAND = 1u << 11,
-    CPU2_INVPCID = 1u << 12,
     CPU2_RDSEED = 1u << 16,
     CPU2_PML = 1u << 17,
-    CPU2_XSAVES = 1u << 20,
     CPU2_TSC_SCALING = 1u << 25,
 };
 enum { // exit

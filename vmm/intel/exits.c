@@ -16,7 +16,6 @@ const struct vmx_reason vmx_reasons[VMX_REASONS] = {
     [10] = {EXIT_CPUID, NEEDS_LENGTH},
     [12] = {EXIT_HLT, NEEDS_LENGTH},
     [13] = {EXIT_WBINVD, NEEDS_LENGTH}, // INVD
-    [14] = {EXIT_INVLPG, NEEDS_ALL},
     [15] = {EXIT_RDPMC, NEEDS_LENGTH},
     [16] = {EXIT_RDTSC, NEEDS_LENGTH},
     [18] = {EXIT_VMCALL, NEEDS_LENGTH},
@@ -41,8 +40,6 @@ const struct vmx_reason vmx_reasons[VMX_REASONS] = {
     [39] = {EXIT_MONITOR, NEEDS_LENGTH},
     [40] = {EXIT_PAUSE, NEEDS_LENGTH},
     [41] = {EXIT_ENTRY_FAILED, NEEDS_QUALIFICATION | NEEDS_DETAILS}, // machine check during entry
-    [46] = {EXIT_DESCRIPTOR, NEEDS_BOTH},
-    [47] = {EXIT_DESCRIPTOR, NEEDS_BOTH},
     [48] = {EXIT_MEMORY, NEEDS_QUALIFICATION | NEEDS_DETAILS | IN_DELIVERY},
     [49] = {EXIT_MISCONFIG, NEEDS_DETAILS | IN_DELIVERY},
     [50] = {EXIT_VMX_INSN, NEEDS_LENGTH}, // INVEPT
@@ -51,11 +48,9 @@ const struct vmx_reason vmx_reasons[VMX_REASONS] = {
     [53] = {EXIT_VMX_INSN, NEEDS_LENGTH}, // INVVPID
     [54] = {EXIT_WBINVD, NEEDS_LENGTH},
     [55] = {EXIT_XSETBV, NEEDS_LENGTH},
-    [57] = {EXIT_RDRAND, NEEDS_ALL},
-    [58] = {EXIT_INVPCID, NEEDS_BOTH},
+    [57] = {EXIT_RDRAND, NEEDS_LENGTH | NEEDS_DETAILS},
     [59] = {EXIT_VMX_INSN, NEEDS_LENGTH}, // VMFUNC
-    [61] = {EXIT_RDSEED, NEEDS_ALL},
-    [62] = {EXIT_LOG_FULL, IN_DELIVERY},
+    [61] = {EXIT_RDSEED, NEEDS_LENGTH | NEEDS_DETAILS},
 };
 
 // SDM vol. 3, "Exit Qualification for I/O Instructions".
@@ -139,6 +134,13 @@ static void decode_register(struct vm_exit *e) {
     e->cr.lmsw = q >> 16;
 }
 
+// SDM vol. 3, "Format of the VM-Exit Instruction-Information Field as Used for RDRAND and RDSEED".
+static void decode_random(struct vcpu *v, struct vm_exit *e) {
+    uint32_t info = vmcs_read32(v, EXIT_INSTRUCTION_INFO);
+    e->random.gpr = info >> 3 & 15;
+    e->random.size = 2u << (info >> 11 & 3);
+}
+
 // The parts of the record that only some kinds have. True: see vmx_decode_exit().
 static bool decode_details(struct vcpu *v, struct vm_exit *e) {
     switch (e->kind) {
@@ -153,9 +155,8 @@ static bool decode_details(struct vcpu *v, struct vm_exit *e) {
         e->task.selector = (uint16_t)e->qualification;
         e->task.source = e->qualification >> 30 & 3;
         break;
-    case EXIT_INVLPG: e->address = e->qualification; break;
     case EXIT_RDRAND:
-    case EXIT_RDSEED: e->address = vmcs_read32(v, EXIT_INSTRUCTION_INFO); break;
+    case EXIT_RDSEED: decode_random(v, e); break;
     default: break;
     }
     return false;

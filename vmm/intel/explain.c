@@ -11,8 +11,8 @@ noreturn void vmcs_access_failed(const char *what, uint64_t field) {
 }
 
 static uint64_t read_field(void *arg, uint32_t field) {
-    (void)arg;
-    return vmcs_read_raw(field);
+    struct vcpu *v = arg;
+    return field == ENTRY_INTERRUPTION_INFO ? vmx_of(v)->failure.injection : vmcs_read_raw(field);
 }
 
 // SDM vol. 3, "VM-Instruction Error Numbers": those of an entry; for a failure after the state was

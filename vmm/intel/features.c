@@ -60,7 +60,6 @@ static const struct control primary_controls[] = {
     {CPU_IRQ_WINDOW, SWITCHED, "interrupt-window exiting"},
     {CPU_NMI_WINDOW, SWITCHED, "NMI-window exiting"},
     {CPU_RDTSC, SWITCHED, "RDTSC exiting"},
-    {CPU_CR3_LOAD, SWITCHED, "CR3-load exiting"},
     {CPU_PAUSE, SWITCHED, "PAUSE exiting"},
     {CPU_MONITOR_TRAP, SWITCHED, "monitor trap flag"},
 };
@@ -72,9 +71,6 @@ static const struct control secondary_controls[] = {
     {CPU2_WBINVD, WANTED, "WBINVD exiting"},
     {CPU2_RDRAND, SWITCHED, "RDRAND exiting"},
     {CPU2_RDSEED, SWITCHED, "RDSEED exiting"},
-    {CPU2_DESCRIPTORS, SWITCHED, "descriptor-table exiting"},
-    {CPU2_PML, SWITCHED, "page-modification log"},
-    {CPU2_TSC_SCALING, SWITCHED, "TSC scaling"},
 };
 static const struct control exit_controls[] = {
     {EXIT_SAVE_DEBUG, MANDATORY, "save debug controls"},
@@ -92,7 +88,7 @@ static const struct control entry_controls[] = {
 };
 
 // Combines the wishes with a capability MSR: low half: bits that must be 1, high half: bits that may
-// be. Returns false when something mandatory is missing or something else is forced on.
+// be. Returns false when something mandatory is missing.
 static bool negotiate(const char *group, const struct control *c, unsigned n, uint32_t msr,
                       uint32_t *value, uint32_t *may) {
     uint64_t cap = vmx_capability(msr);

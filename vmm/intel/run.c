@@ -89,7 +89,9 @@ static void load_breakpoints(struct vcpu *v) {
 // The entry was refused: nothing of it took place.
 static void entry_failed(struct vcpu *v, const struct vm_exit *e) {
     struct vmx_vcpu *x = vmx_of(v);
-    x->failure = (struct vmx_failure){e->raw_reason, e->qualification};
+    x->failure = (struct vmx_failure){.reason = e->raw_reason,
+                                      .injection = vmcs_read32(v, ENTRY_INTERRUPTION_INFO),
+                                      .qualification = e->qualification};
     if (x->injecting) {
         v->event = x->event_before;
         vmcs_write32(v, ENTRY_INTERRUPTION_INFO, 0);

@@ -28,8 +28,8 @@ static uint32_t segment_rights(const struct kvm_segment *s, unsigned i) {
     // User space may hand over code and data segments that nobody has accessed yet, as at reset; an
     // entry wants them accessed.
     uint32_t type = s->type | (i <= SEG_GS ? 1 : 0);
-    if (s->unusable || !s->present)
-        return 1u << 16;
+    if (s->unusable || !s->present) // of SS the DPL counts still: it is the privilege level
+        return 1u << 16 | (uint32_t)s->dpl << 5;
     return type | (uint32_t)s->s << 4 | (uint32_t)s->dpl << 5 | (uint32_t)s->present << 7 |
            (uint32_t)s->avl << 12 | (uint32_t)s->l << 13 | (uint32_t)s->db << 14 |
            (uint32_t)s->g << 15;

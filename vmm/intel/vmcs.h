@@ -149,7 +149,7 @@ enum vmcs_field_natural {
 };
 
 // A failing access means that no VMCS is current or the field does not exist on this processor: our bug.
-// (vmcs_error() in vmcs.c; both count into the vCPU's costs.)
+// (explain.c; the accessors that take a vCPU count into its costs.)
 noreturn void vmcs_access_failed(const char *what, uint64_t field);
 
 #ifdef UNIT_TEST // the test keeps the fields

@@ -16,9 +16,10 @@ struct vmx_passage {
     uint64_t tsc_base, tsc_mask, tsc_in, tsc_out, launched;
 };
 
-// The last entry that was refused: exit reason (0: a VM-instruction error) and qualification or error.
+// The last entry that was refused: exit reason (0: a VM-instruction error) and qualification or error; and the
+// event that it was to deliver, which the VMCS does not hold any more.
 struct vmx_failure {
-    uint32_t reason;
+    uint32_t reason, injection;
     uint64_t qualification;
 };
 
@@ -114,7 +115,7 @@ void vmx_vmcs_init(struct vcpu *v);
 void vmx_write_host_state(struct vcpu *v);
 // An exit leaves limit 0xffff in GDTR and IDTR; sets those of this processor again.
 void vmx_restore_table_limits(void);
-// check.c: walks the SDM's entry checks; names field, value and rule.
+// explain.c: walks the SDM's entry checks (check.h); names field, value and rule.
 int vmx_explain(struct vcpu *v, char *buf, size_t size);
 // invalidate.c: INVEPT and INVVPID where translations changed (SDM vol. 3, "Caching Translation Information").
 void vmx_flush_stage2(struct vm *vm, paddr_t root); // on all processors
