@@ -363,6 +363,11 @@ def slowly(line, data):
         return b"".join(client.recv(1) for _ in range(20))
 
 
+def expand(data):
+    """Runs written out: a character, '*', and how often more, plus 29."""
+    return re.sub(rb"(.)\*(.)", lambda run: run[1] * (ord(run[2]) - 28), data, flags=re.DOTALL)
+
+
 def monitor(line, command, interrupt_after=None):
     """The answer to a `monitor`, by a client that sends ^C so many seconds later, which gdb itself keeps until it has the answer."""
     with socket.create_connection(("127.0.0.1", line.bridge.port)) as client:
@@ -377,7 +382,7 @@ def monitor(line, command, interrupt_after=None):
             client.sendall(goodbye)
             while got.count(b"$OK#9a") < (3 if goodbye else 2):
                 got += client.recv(4096)
-    return b"".join(bytes.fromhex(text.decode()) for text in re.findall(rb"\$O([0-9a-f]+)#", got)).decode()
+    return b"".join(bytes.fromhex(text.decode()) for text in re.findall(rb"\$O([0-9a-f]+)#", expand(got))).decode()
 
 
 def interrupting_travels(line, last):
