@@ -256,5 +256,8 @@ int timeline_go_live(struct timeline *t, const char *record, char error[256]) {
         return result;
     checkpoints_free(t);
     remote_info(&t->cursor.machine, &t->info);
+    // Another future: where the recording ended says nothing of it, and nothing of what it prints was seen.
+    t->end = (struct goal){0, 0};
+    t->seen_v = t->cursor.at.v;
     return 0;
 }
