@@ -140,7 +140,7 @@ enum target_space { SPACE_LINEAR, SPACE_PHYSICAL };
 enum target_text {
     TEXT_DEVICES, // state of each device ("": all, else its name)
     TEXT_EXITS,   // the last exits with their counts, newest last
-    TEXT_EVENTS,  // the log's events around here ("": 10 before and after)
+    TEXT_EVENTS,  // the log's events, 10 before and after here ("") or that number
     TEXT_CPU,     // mode, activity, interruptibility of each vCPU: what registers do not say
 };
 

@@ -115,6 +115,10 @@ void command_monitor(struct debugger *d, struct scan *args) {
     char line[LINE_MAX], *arguments = line;
     size_t n = scan_word(args, ",") ? scan_bytes(args, line, sizeof(line) - 1) : 0;
     line[n] = 0;
+    if (!scan_end(args)) {
+        debugger_error(d, "the command is too long, or is none");
+        return;
+    }
     const char *name = strsep(&arguments, " \t");
     const struct monitor_command *command = find(*name ? name : "help");
     char none[] = "";

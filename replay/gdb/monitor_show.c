@@ -19,7 +19,13 @@ static void show(struct debugger *d, enum target_text what, const char *argument
 }
 
 void monitor_events(struct debugger *d, const struct words *w) {
-    show(d, TEXT_EVENTS, w->word[0]);
+    uint64_t number;
+    char decimal[24] = "";
+    if (w->count && !monitor_number(d, w->word[0], &number))
+        return;
+    if (w->count)
+        snprintf(decimal, sizeof(decimal), "%" PRIu64, number);
+    show(d, TEXT_EVENTS, decimal);
 }
 void monitor_exits(struct debugger *d, const struct words *w) {
     show(d, TEXT_EXITS, w->word[0]);

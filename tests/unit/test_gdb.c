@@ -457,6 +457,10 @@ static void monitor_texts(void **state) {
     assert_non_null(strstr(monitor("when"),
                            "count 1000, event 1, guest time 0.002000000 s, vCPU 0 at 0x10e8\n"));
     assert_string_equal(monitor("devices pit"), "text 0 <pit>\n");
+    assert_string_equal(monitor("events"), "text 2 <>\n");
+    assert_string_equal(monitor("events 0x10"), "text 2 <16>\n");
+    assert_string_equal(monitor("events x"),
+                        "\"x\" is not a number (decimal, or hexadecimal after 0x)\n");
     assert_string_equal(monitor("xlate 0x5000"), "0x5000 is at guest-physical 0x4000\n");
     assert_string_equal(monitor("xlate 0xffff000000000000"), "0xffff000000000000 is not mapped\n");
     assert_string_equal(monitor("xlate here"),
@@ -468,6 +472,15 @@ static void monitor_texts(void **state) {
         "0000000000008010  10 11 12 13                                      ....\n");
     assert_string_equal(monitor("mem 0x100"), "there is no memory at 0x100\n");
     assert_non_null(strstr(monitor("costs"), "executed again: 7 instructions"));
+}
+
+static void monitor_lines_are_whole(void **state) {
+    char packet[1100] = "qRcmd,";
+    for (unsigned i = 0; i < 512; i++)
+        strcat(packet, "61");
+    gdb_client_send(&client, packet);
+    assert_string_equal(serve(), "+E.the command is too long, or is none\n");
+    TALK({"qRcmd,6", "E.the command is too long, or is none"});
 }
 
 static void monitor_travels(void **state) {
@@ -568,6 +581,7 @@ int main(void) {
         TEST(descriptions),
         TEST(objects),
         TEST(monitor_texts),
+        TEST(monitor_lines_are_whole),
         TEST(monitor_travels),
         TEST(modes),
         TEST(address_spaces),

@@ -1,4 +1,4 @@
-/* sources: vmm/machine/debug_break.c vmm/machine/debug_regs.c vmm/machine/debug_walk.c vmm/machine/bus.c vmm/machine/device.c vmm/machine/state.c vmm/machine/vtime.c tests/unit/machine_host.c */
+/* sources: vmm/machine/debug_break.c vmm/machine/debug_regs.c vmm/machine/debug_text.c vmm/machine/debug_walk.c vmm/machine/bus.c vmm/machine/device.c vmm/machine/state.c vmm/machine/vtime.c tests/unit/machine_host.c */
 // The machine's debugger over a KVM that only remembers what it was asked for: address spaces, where breakpoints and
 // watchpoints are put, registers.
 #include <setjmp.h>
@@ -392,6 +392,47 @@ static void registers_of_the_processor(void **state) {
     assert_int_equal(debug_read_registers(m, 1, &r), -EINVAL);
 }
 
+// ---- texts -----------------------------------------------------------------------------------------
+// A log of 50 events, of which number 20 is next.
+static uint64_t described[2];
+
+uint64_t inputs_events(const struct inputs *in) {
+    return 50;
+}
+uint64_t inputs_event(const struct inputs *in) {
+    return 20;
+}
+void inputs_describe(const struct inputs *in, uint64_t first, uint64_t last, char *buf, size_t n) {
+    described[0] = first;
+    described[1] = last;
+    snprintf(buf, n, "events\n");
+}
+
+bool irq_pending(struct cpu *c) {
+    return false;
+}
+void exits_text(const struct machine *machine, char *buf, size_t n) {}
+void cpu_get_regs(struct cpu *c, struct kvm_regs *r) {
+    *r = kvm.regs;
+}
+
+static void assert_describes(const char *around, uint64_t first, uint64_t last) {
+    char text[100];
+    debug_text(m, TEXT_EVENTS, around, text, sizeof(text));
+    assert_string_equal(text, "events\n");
+    assert_int_equal(described[0], first);
+    assert_int_equal(described[1], last);
+}
+
+static void events_around_a_place(void **state) {
+    char text[100];
+    assert_describes("", 10, 30);
+    assert_describes("3", 0, 13);
+    assert_describes("49", 39, 49);
+    debug_text(m, TEXT_EVENTS, "18446744073709551615", text, sizeof(text));
+    assert_string_equal(text, "The log has events 0 to 49.\n");
+}
+
 static int setup(void **state) {
     m = host_create();
     memset(&kvm, 0, sizeof(kvm));
@@ -419,6 +460,7 @@ int main(void) {
         cmocka_unit_test_setup(values, setup),
         cmocka_unit_test_setup(registers_of_the_fpu, setup),
         cmocka_unit_test_setup(registers_of_the_processor, setup),
+        cmocka_unit_test_setup(events_around_a_place, setup),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     free(d);

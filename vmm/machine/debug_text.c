@@ -122,15 +122,19 @@ static void processors(struct machine *m, const char *argument, struct text *t) 
 
 // ---- log -----------------------------------------------------------------------------------------------
 static void events(struct machine *m, const char *argument, struct text *t) {
-    uint64_t now = inputs_event(m->inputs), total = inputs_events(m->inputs);
-    uint64_t around = *argument ? strtoull(argument, NULL, 10) : EVENTS_AROUND;
-    uint64_t first = now > around ? now - around : 0;
+    uint64_t total = inputs_events(m->inputs);
+    uint64_t at = *argument ? strtoull(argument, NULL, 10) : inputs_event(m->inputs);
     if (!total) {
         text_add(t, "Only a replay has a log to look into.\n");
         return;
     }
-    inputs_describe(m->inputs, first, now + around < total ? now + around : total - 1,
-                    t->buf + t->used, t->size - t->used);
+    if (*argument && at >= total) {
+        text_add(t, "The log has events 0 to %" PRIu64 ".\n", total - 1);
+        return;
+    }
+    inputs_describe(m->inputs, at > EVENTS_AROUND ? at - EVENTS_AROUND : 0,
+                    at + EVENTS_AROUND < total ? at + EVENTS_AROUND : total - 1, t->buf + t->used,
+                    t->size - t->used);
 }
 
 void debug_text(void *target, enum target_text what, const char *argument, char *buf, size_t n) {
