@@ -121,7 +121,7 @@ static void stop_often(void) {
           "%u hits, %u at another place, %llu host ticks each", hits, wrong,
           (__rdtsc() - begin) / (hits + 1));
     if (r.end == RAN_TO_BREAKPOINT) // on, without stopping; not with all of them in a long run
-        r = run(RUN_COLLECT, r.position.count + 10 * STEPS, list, BREAKPOINTS);
+        r = run(RUN_COLLECT, r.position.count + STEPS, list, BREAKPOINTS);
     if (r.end == RAN_TO_PLACE)
         r = run(0, NEVER, NULL, 0);
     check_end(r, "the same end after steps and breakpoints");
