@@ -124,12 +124,23 @@ static void keep_shadow(struct vcpu *v, uint64_t linear) {
 }
 
 // ---- exceptions --------------------------------------------------------------------------------
-// Of the debugger's breakpoints that were hit one is at an instruction, which is not executed yet.
-static bool hits_code(const struct vcpu *v, uint64_t bits) {
+// Of the debugger's breakpoints that were hit, those at an instruction, which is not executed yet.
+static uint64_t hit_code(const struct vcpu *v, uint64_t bits) {
+    uint64_t code = 0;
     for (unsigned i = 0; i < 4; i++)
-        if (bits >> i & 1 && !(v->hw_dr7 >> (16 + 4 * i) & 3))
-            return true;
-    return false;
+        code |= v->hw_dr7 >> (16 + 4 * i) & 3 ? 0 : bits & 1ull << i;
+    return code;
+}
+
+// The same without those that come too early: interrupts, and the timer that stops the guest at a count, are prior to
+// a breakpoint at the next instruction (SDM vol. 3, "Priority Among Concurrent Events"). Bochs 2.7 looks for such
+// breakpoints first. They are hit again after what was due.
+static uint64_t without_early(struct vcpu *v, uint64_t bits) {
+    uint64_t code = hit_code(v, bits);
+    if (!code)
+        return bits;
+    keep_shadow(v, linear_rip(v));
+    return vcpu_event_due(v) ? bits & ~code : bits;
 }
 
 // run.c steps by the trap flag only where nothing else does, and not where the guest has set it.
@@ -155,9 +166,13 @@ static int debug_exception(struct vcpu *v, const struct vm_exit *e) {
     bool stepping = v->step_over || vcpu_stepping(v);
     if ((bits & DR6_BS) && stepping && trap_flag_is_ours(v))
         return vcpu_step_done(v);
-    bool debuggers = (control & DEBUGGED) == DEBUGGED && (bits & 0xf);
-    if (debuggers && hits_code(v, bits))
-        keep_shadow(v, linear_rip(v));
+    bool debugged = (control & DEBUGGED) == DEBUGGED;
+    if (debugged && (bits & 0xf)) {
+        bits = without_early(v, bits);
+        if (!bits)
+            return 1;
+    }
+    bool debuggers = debugged && (bits & 0xf);
     if (debuggers && !(bits & DR6_BS))
         return debug_exit(v, VECTOR_DB, linear_rip(v), DR6_FIXED | bits);
     v->dr6 = (v->dr6 & ~0xfull) | (debuggers ? bits & ~0xfull : bits);

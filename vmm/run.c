@@ -112,6 +112,19 @@ static bool shadowed(struct vcpu *v) {
 // Those of vcpu.intercepts that stay as long as vcpu.control does.
 #define LASTING_INTERCEPTS (INTERCEPT_RAND | INTERCEPT_RDTSC | INTERCEPT_PAUSE)
 
+static bool stop_due(struct vcpu *v) {
+    return !ticks_to_stop(v) && ((v->control & CHRONO_STOP_TSC) || !shadowed(v));
+}
+
+bool vcpu_event_due(struct vcpu *v) {
+    vcpu_sync(v, PART_RFLAGS | PART_BLOCKING);
+    bool nmi = v->event.nmi_pending &&
+               !(v->interruptibility & (BLOCKED_BY_NMI | BLOCKED_BY_STI | BLOCKED_BY_MOV_SS));
+    bool interrupt = v->event.interrupt_pending && !v->event.interrupt_soft && interruptible(v);
+    bool window = v->run->request_interrupt_window && interrupt_window_open(v);
+    return nmi || interrupt || window || stop_due(v);
+}
+
 // KVM_RUN begins, with the same v->control: does anything else differ from what settle() last prepared for?
 static bool needs_settling(const struct vcpu *v) {
     return (v->control & CHRONO_STEP) | v->run->request_interrupt_window |
@@ -146,8 +159,7 @@ static int settle(struct vcpu *v) {
         r = vcpu_step_done(v); // the VMM did the one instruction
     if (r != GO_ON)
         return r;
-    uint64_t ticks = ticks_to_stop(v);
-    if (!ticks && ((v->control & CHRONO_STOP_TSC) || !shadowed(v)))
+    if (stop_due(v))
         return stop(v, KVM_EXIT_CHRONO_STOP);
     if (v->event.triple_fault) {
         v->event.triple_fault = false;
@@ -155,6 +167,7 @@ static int settle(struct vcpu *v) {
     }
     if (v->run->request_interrupt_window && interrupt_window_open(v))
         return stop(v, KVM_EXIT_IRQ_WINDOW_OPEN);
+    uint64_t ticks = ticks_to_stop(v);
     v->intercepts = intercepts(v);
     v->ticks = ticks && !steps_by_tick(v) ? ticks : 1; // (0: the count is reached in a shadow)
     v->special = v->xcr0_hw || (v->control & (CHRONO_STOP_AT | CHRONO_STOP_TSC));

@@ -12,6 +12,9 @@ extern const exit_handler exit_handlers[EXIT_KIND_COUNT];
 // For emulated instructions, between two iterations of a REP: is there anything that must be looked at before the
 // guest goes on (an event, the count, user space, the host)?
 bool vcpu_attention(const struct vcpu *v);
+// Before its next instruction the guest is to get an interrupt or NMI, or to be stopped so that user space can give it
+// one. Reads PART_RFLAGS and PART_BLOCKING.
+bool vcpu_event_due(struct vcpu *v);
 
 // chrono.c: hands an instruction that the extension traps to user space; completed at the next KVM_RUN.
 int vcpu_chrono_insn(struct vcpu *v, const struct vm_exit *e, uint32_t insn);

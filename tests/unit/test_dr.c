@@ -41,6 +41,11 @@ int vcpu_step_done(struct vcpu *v) {
     (void)v;
     return 0;
 }
+static bool event_due;
+bool vcpu_event_due(struct vcpu *v) {
+    (void)v;
+    return event_due;
+}
 int breakpoint_hit(struct vcpu *v) {
     (void)v;
     return 0;
@@ -69,6 +74,7 @@ static int setup(void **state) {
     vcpu.dr7 = DR7_FIXED;
     vcpu.rip = 0x1000;
     injected = -1;
+    event_due = false;
     return 0;
 }
 
@@ -150,6 +156,24 @@ static void test_debug_exception(void **state) {
     assert_int_equal(vcpu.event.soft_length, 0);
 }
 
+// The debugger's: DR0 at an instruction, DR1 at data. Where an interrupt or a stop is due, the former waits.
+static void test_event_before_breakpoint(void **state) {
+    (void)state;
+    vcpu.guest_debug.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
+    vcpu.hw_dr7 = DR7_FIXED | 0xa | 1ull << 20;
+    assert_int_equal(exception(VECTOR_DB, 3, 1), 0);
+    assert_int_equal(kvm_run.debug.arch.dr6, DR6_FIXED | 1);
+    event_due = true;
+    assert_int_equal(exception(VECTOR_DB, 3, 1), 1);
+    assert_int_equal(injected, -1);
+    assert_int_equal(exception(VECTOR_DB, 3, 1 | 2), 0);
+    assert_int_equal(kvm_run.debug.arch.dr6, DR6_FIXED | 2);
+    // The guest's own trap is not lost.
+    assert_int_equal(exception(VECTOR_DB, 3, 1 | DR6_BS), 1);
+    assert_int_equal(injected, VECTOR_DB);
+    assert_int_equal(vcpu.dr6, DR6_FIXED | DR6_BS);
+}
+
 // INT1 is a trap: its handler returns behind it. DR6 does not tell of it.
 static void test_int1(void **state) {
     (void)state;
@@ -177,8 +201,13 @@ static void test_int3(void **state) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup(f, setup)
     const struct CMUnitTest tests[] = {
-        TEST(test_moves),           TEST(test_width), TEST(test_privilege_and_guard),
-        TEST(test_debug_exception), TEST(test_int1),  TEST(test_int3),
+        TEST(test_moves),
+        TEST(test_width),
+        TEST(test_privilege_and_guard),
+        TEST(test_debug_exception),
+        TEST(test_int1),
+        TEST(test_int3),
+        TEST(test_event_before_breakpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
