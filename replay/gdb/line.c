@@ -29,9 +29,9 @@ static int open_terminal(struct line *l, const char *path) {
     return tcsetattr(l->door, TCSAFLUSH, &t);
 }
 
-// A socket that nobody serves any more is in the way.
+// A socket that nobody serves any more is in the way. (Without waiting: at one that is served others may queue.)
 static bool is_stale(const struct sockaddr_un *address) {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     bool stale = fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof(*address)) &&
                  errno == ECONNREFUSED;
     if (fd >= 0)
