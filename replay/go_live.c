@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include "replay/log_text.h"
 #include "replay/recorder.h"
 #include "replay/replayer.h"
@@ -108,16 +107,10 @@ static bool copy_record(void *opaque, const struct log_record *r) {
     return !p->err;
 }
 
-// The same file, whatever it is called.
-static bool same_file(const char *a, const char *b) {
-    struct stat x, y;
-    return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
 // A log that has everything that was replayed so far. NULL with a sentence.
 static struct recorder *continued(struct inputs *in, const char *path, char error[256]) {
     const struct replayer *r = replaying(in);
-    if (same_file(path, r->path)) {
+    if (log_is_at(r->log, path)) {
         snprintf(error, 256, "%s is being replayed: the new log must be another file", path);
         return NULL;
     }

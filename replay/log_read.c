@@ -156,6 +156,12 @@ uint64_t log_size(const struct log_reader *r) {
     return r->size;
 }
 
+bool log_is_at(const struct log_reader *r, const char *path) {
+    struct stat here, there;
+    return r->fd >= 0 && !fstat(r->fd, &here) && !stat(path, &there) &&
+           here.st_dev == there.st_dev && here.st_ino == there.st_ino;
+}
+
 void log_rewind(struct log_reader *r) {
     r->next_chunk = sizeof(r->header) + r->header.description_size;
     r->chunk = (struct log_chunk){.number = UINT32_MAX};

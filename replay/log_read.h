@@ -25,3 +25,5 @@ void log_rewind(struct log_reader *r);
 uint32_t log_chunk_number(const struct log_reader *r);
 uint64_t log_chunk_offset(const struct log_reader *r);
 uint64_t log_size(const struct log_reader *r); // bytes of the whole log
+// Whether `path` is this log's file, whatever it is called.
+bool log_is_at(const struct log_reader *r, const char *path);

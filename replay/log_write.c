@@ -37,17 +37,24 @@ static int write_all(struct log_writer *w, const void *data, size_t n) {
     return w->error;
 }
 
-// A file that is there already must be a log, or empty: a slip in a command line does not cost an image.
-static bool may_overwrite(const char *path) {
+// What keeps a file from being overwritten, NULL: nothing. It must be a log, or empty: a slip in a command line does
+// not cost an image.
+static const char *keeps(const char *path) {
+    static const char zeros[sizeof(LOG_MAGIC) - 1];
     struct stat st;
     char magic[sizeof(LOG_MAGIC) - 1];
     if (stat(path, &st) || !S_ISREG(st.st_mode) || !st.st_size)
-        return true;
+        return NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, magic, sizeof(magic));
     if (fd >= 0)
         close(fd);
-    return n > 0 && !memcmp(magic, LOG_MAGIC, (size_t)n);
+    if (n > 0 && !memcmp(magic, LOG_MAGIC, (size_t)n))
+        return NULL;
+    return n > 0 && !memcmp(magic, zeros, (size_t)n)
+               ? "begins with zeros: an empty disk image, or a log that a power cut left so. "
+                 "It is not overwritten; remove it if nobody needs it"
+               : "is there already and is no log: it is not overwritten";
 }
 
 struct log_writer *log_create(const char *path, const char *description,
@@ -57,8 +64,9 @@ struct log_writer *log_create(const char *path, const char *description,
         snprintf(error, 256, "out of memory for the log");
         return NULL;
     }
-    if (!may_overwrite(path)) {
-        snprintf(error, 256, "%s is there already and is no log: it is not overwritten", path);
+    const char *fault = keeps(path);
+    if (fault) {
+        snprintf(error, 256, "%s %s", path, fault);
         free(w);
         return NULL;
     }
@@ -74,7 +82,9 @@ struct log_writer *log_create(const char *path, const char *description,
                            .settings = *settings};
     memcpy(h.magic, LOG_MAGIC, 8);
     h.checksum = log_checksum(&h, sizeof(h), description, h.description_size);
-    if (write_all(w, &h, sizeof(h)) || write_all(w, description, h.description_size)) {
+    // Whatever happens from now on, what is at `path` is a log.
+    if (write_all(w, &h, sizeof(h)) || write_all(w, description, h.description_size) ||
+        log_sync(w)) {
         snprintf(error, 256, "%s: %s", path, strerror(-w->error));
         close(w->fd);
         free(w);

@@ -30,6 +30,11 @@ int command_control(struct log *l, int argc, char **argv) {
         return complain(
             "control needs the name of a log to write, and at most the number of a record",
             argc > 1 ? argv[1] : "");
+    if (log_is_at(l->reader, argv[0])) {
+        fprintf(stderr, "chrono-log: %s is the log itself: name another file for the rest of it\n",
+                argv[0]);
+        return 2;
+    }
     struct log_writer *w = log_create(argv[0], log_description(l->reader),
                                       &log_header(l->reader)->settings, error);
     if (!w) {

@@ -213,6 +213,11 @@ static void other_files_are_not_overwritten(void **state) {
     assert_non_null(fgets(text, sizeof(text), f));
     fclose(f);
     assert_string_equal(text, "a disk's image");
+    f = fopen(LOG, "w");
+    fwrite((const char[4096]){0}, 4096, 1, f);
+    fclose(f);
+    assert_null(inputs_record(LOG, description, HZ, &(struct record_options){0}, error));
+    assert_non_null(strstr(error, "power cut left so. It is not overwritten; remove it"));
     unlink(LOG);
     record(&a, 0);
     record(&a, 0); // a log may be
