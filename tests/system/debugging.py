@@ -1,15 +1,20 @@
 """For tests with the real gdb: a VM under vmx -gdb in a booted machine, and conversations with it."""
+import os
 import re
-from contextlib import contextmanager
+import signal
+import threading
+from contextlib import contextmanager, suppress
 
 import gdb
 from emu.bridge import Bridge
+from emu.patience import patience
 from harness import BUILD, Failure
 
 LINE = "/dev/ttyS1"
 SETUP = f"stty -F {LINE} raw -echo"
 LIMIT = 120                                           # seconds for a conversation
 END = "end of the conversation"
+RESUME = re.compile(rb"\$(vCont;|bc#|bs#)")             # gdb lets the guest run, forwards or backwards
 
 
 def symbols(name):
@@ -22,6 +27,8 @@ class Line:
     def __init__(self, m):
         self.m = m
         self.bridge = Bridge(m.com2, 0, gdb.FAREWELL, gdb.ANSWER, gdb.POLITE)
+        self.bridge.heard = self._heard
+        self._armed, self._last = m.work / "interrupt", b""
         m.check(SETUP)
 
     def close(self):
@@ -44,6 +51,31 @@ class Line:
             raise Failure(f"gdb ended early:\n{text}")
         return text
 
+    def interrupt_after(self, seconds):
+        """A gdb command: ^C as from the terminal, so many seconds after gdb has let the guest run the next time. One that
+        comes before that is gdb's own, and the guest never hears of it."""
+        return f"shell echo $PPID {seconds} > {self._armed}"
+
+    def interrupted(self, command, seconds=2, within=10):
+        """A conversation: ^C into a command that would take much longer, which ends within some seconds then."""
+        limit = seconds + within * patience()
+        return [("python import time; began = time.monotonic()", None), (self.interrupt_after(seconds), None), (command, "SIGINT"),
+                (f"python took = time.monotonic() - began; print('answered' if took < {limit} else 'late', '%.2f s' % took)", "answered")]
+
+    def _heard(self, data):
+        """What gdb says to the guest."""
+        self._last = (self._last + data)[-32:]
+        if not RESUME.search(self._last) or not self._armed.exists():
+            return
+        pid, seconds = self._armed.read_text().split()
+        self._armed.unlink()
+        threading.Timer(float(seconds), interrupt, (int(pid),)).start()
+
+
+def interrupt(pid):
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGINT)
+
 
 @contextmanager
 def vm(m, command, status=None, limit=60):
@@ -55,15 +87,3 @@ def vm(m, command, status=None, limit=60):
     m.shell.wait_prompt()
     if status is not None and int(ended[1]) != status:
         raise Failure(f"vmx {command}: status {ended[1]} instead of {status}:\n{ended.before}")
-
-
-def interrupt_after(seconds):
-    """A gdb command: ^C so many seconds from now, as from the terminal."""
-    return f"shell (sleep {seconds}; kill -INT $PPID) > /dev/null 2>&1 &"
-
-
-def interrupted(command, seconds=2, within=10):
-    """A conversation: ^C into a command that would take much longer, which ends within some seconds then."""
-    return [("python import time; began = time.monotonic()", None), (interrupt_after(seconds), None), (command, "SIGINT"),
-            (f"python took = time.monotonic() - began - {seconds}; print('answered' if -0.5 < took < {within} else 'late', '%.2f s' % took)",
-             "answered")]

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import test_guest_linux as linux
-from debugging import LINE, Line, interrupt_after, interrupted, symbols, vm
+from debugging import LINE, Line, symbols, vm
 from emu.patience import patience
 from guests import recorded as recorded_guest, replayed
 from harness import BUILD, TOP, Boot, Failure, machine_test
@@ -118,11 +118,12 @@ def one_address_space(line):
 def interrupting(line):
     """^C while it runs and while it sleeps; then it goes on without gdb, and gdb comes back."""
     with vm(line.m, FOREVER):
-        text = line.talk([(interrupt_after(1), None), ("continue", "SIGINT"), ("p rounds", r"= \d+"), ("detach", "detached")], DEBUGGEE)
+        text = line.talk([(line.interrupt_after(1), None), ("continue", "SIGINT"), ("p rounds", r"= \d+"), ("detach", "detached")], DEBUGGEE)
         first = re.search(r"p rounds\n\$\d+ = (\d+)", text)[1]
-        line.talk([(interrupt_after(1), None), ("continue", "SIGINT"), (f"p rounds > {first}", "= 1"), ("set var fall_asleep = 1", None),
-                   (interrupt_after(2), None), ("continue", "SIGINT"), ("info threads", "halted"), ("backtrace", "sleep_forever"),
-                   *interrupted("next"), ("backtrace", "sleep_forever"), *interrupted("stepi 3"), ("kill", "killed")], DEBUGGEE)
+        line.talk([(line.interrupt_after(1), None), ("continue", "SIGINT"), (f"p rounds > {first}", "= 1"), ("set var fall_asleep = 1", None),
+                   ("tbreak sleep_forever", None), ("continue", "sleep_forever"), (line.interrupt_after(1), None), ("continue", "SIGINT"),
+                   ("info threads", "halted"), ("backtrace", "sleep_forever"),
+                   *line.interrupted("next"), ("backtrace", "sleep_forever"), *line.interrupted("stepi 3"), ("kill", "killed")], DEBUGGEE)
 
 
 def two_processors(line):
@@ -135,7 +136,7 @@ def two_processors(line):
             ("thread 2", "Switching"), ("delete", None), ("next", None), ("info threads", r"\* 2"),
             ("break count_up", None), ("continue", 'Thread 1 "vCPU 0" hit Breakpoint'),
             ("break second_cpu_counts", None), ("continue", "hit Breakpoint"), ("continue", "hit Breakpoint"),
-            (interrupt_after(1), None), ("delete", None), ("continue", "SIGINT"), ("kill", "killed")], DEBUGGEE)
+            (line.interrupt_after(1), None), ("delete", None), ("continue", "SIGINT"), ("kill", "killed")], DEBUGGEE)
 
 
 def from_real_mode_to_long_mode(line):
@@ -279,11 +280,11 @@ def interrupting_a_replay(line):
     with vm(line.m, f"-replay /tmp/log {RECORDED}"):
         line.talk(AT_GUEST_MAIN + [
             ("p $slow = (long)$rsp", "="), ("monitor goto end", "now at count"), *SLOW, ("p $end = rounds", "= 50"),
-            *interrupted("reverse-continue"), ("p rounds == $end", "= 1"), *interrupted("reverse-continue"), ("delete", None),
+            *line.interrupted("reverse-continue"), ("p rounds == $end", "= 1"), *line.interrupted("reverse-continue"), ("delete", None),
             ("tbreak let_the_timer_expire", None), ("reverse-continue", "let_the_timer_expire"), ("p rounds", "= 49"), ("finish", "guest_main"), *SLOW,
-            *interrupted("reverse-next"), ("delete", None), ("tbreak let_the_timer_expire", None), ("reverse-continue", "let_the_timer_expire"),
-            ("p rounds", "= 49"), *SLOW, *interrupted("finish"), ("backtrace", "let_the_timer_expire"), *interrupted("continue"),
-            *interrupted("next"), ("delete", None), ("stepi", None), ("tbreak sleep_a_tick", None), ("continue", "sleep_a_tick"), ("p rounds", "= 49"),
+            *line.interrupted("reverse-next"), ("delete", None), ("tbreak let_the_timer_expire", None), ("reverse-continue", "let_the_timer_expire"),
+            ("p rounds", "= 49"), *SLOW, *line.interrupted("finish"), ("backtrace", "let_the_timer_expire"), *line.interrupted("continue"),
+            *line.interrupted("next"), ("delete", None), ("stepi", None), ("tbreak sleep_a_tick", None), ("continue", "sleep_a_tick"), ("p rounds", "= 49"),
             ("kill", "killed")], DEBUGGEE)
 
 
@@ -371,7 +372,7 @@ def expand(data):
 def monitor(line, command, interrupt_after=None):
     """The answer to a `monitor`, by a client that sends ^C so many seconds later, which gdb itself keeps until it has the answer."""
     with socket.create_connection(("127.0.0.1", line.bridge.port)) as client:
-        client.settimeout(20)
+        client.settimeout(20 * patience())
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client.sendall(packet(b"QStartNoAckMode") + packet(b"qRcmd," + command.encode().hex().encode()))
         if interrupt_after is not None:
@@ -443,7 +444,7 @@ def debian_live(lab):
         with linux.guest_shell(m, f"vmx -record /tmp/twin -gdb {LINE} {options}") as guest:
             found = linux.checked(guest, "grep -wE 'do_sys_openat2|jiffies_64' /proc/kallsyms")
             at = {name: "0x" + address for address, _, name in (row.split()[:3] for row in found.splitlines())}
-            line.talk([(interrupt_after(2), None), ("continue", "SIGINT"), ("info threads", "halted(.*\n)*.*Thread 2"), ("detach", "detached")])
+            line.talk([(line.interrupt_after(2), None), ("continue", "SIGINT"), ("info threads", "halted(.*\n)*.*Thread 2"), ("detach", "detached")])
             linux.checked(guest, BUSY)
             opened = at["do_sys_openat2"]
             line.talk([(f"break *{opened}", None), ("continue", "hit Breakpoint"), (f"p $pc == {opened}", "= 1"), ("p $cs", "= 16"),

@@ -24,6 +24,7 @@ class Bridge:
         self._sent, self._received = b"", b""          # the last bytes of the client, of the machine
         self._client, self._kept = None, bytearray()
         self._changed = threading.Condition()
+        self.heard = None                              # called with each chunk of a client's bytes, when it is on the line
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port = self._listener.getsockname()[1]
         console.sink = self._from_machine
@@ -49,14 +50,13 @@ class Bridge:
             except OSError:
                 return                                 # closed
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with self._changed:
-                self._client = client
-                kept, self._kept = bytes(self._kept), bytearray()
             try:
-                client.sendall(kept)
+                self._hand_over(client)
                 while data := client.recv(65536):
                     self._sent = (self._sent + data)[-self.LAST:]
                     self.console.send(data)
+                    if self.heard:
+                        self.heard(data)
             except Exception:                          # the client or the machine went away
                 pass
             with self._changed:
@@ -66,6 +66,16 @@ class Bridge:
             self._sent = self._received = b""
             if self.farewell and not polite:
                 self._say_farewell()
+
+    def _hand_over(self, client):
+        """What was kept comes first; from then on what the machine sends goes to this client."""
+        while True:
+            with self._changed:
+                kept, self._kept = bytes(self._kept), bytearray()
+                if not kept:
+                    self._client = client
+                    return
+            client.sendall(kept)
 
     def _say_farewell(self):
         with self._changed:
