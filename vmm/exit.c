@@ -127,6 +127,12 @@ static int vmcall(struct vcpu *v, const struct vm_exit *e) {
     return GO_ON;
 }
 
+static int invlpg_exit(struct vcpu *v, const struct vm_exit *e) {
+    vmm_vendor->flush_guest(v);
+    vcpu_skip(v, e->length);
+    return GO_ON;
+}
+
 static int triple_fault(struct vcpu *v, const struct vm_exit *e) {
     (void)e;
     v->run->exit_reason = KVM_EXIT_SHUTDOWN;
@@ -207,6 +213,9 @@ const exit_handler exit_handlers[EXIT_KIND_COUNT] = {
     [EXIT_RDSEED] = random_number,
     [EXIT_XSETBV] = xsetbv_exit,
     [EXIT_WBINVD] = skip, // guest memory is coherent
+    [EXIT_INVLPG] = invlpg_exit,
+    [EXIT_INVPCID] = inject_ud,              // the virtual CPU has no PCID
+    [EXIT_DESCRIPTOR] = vcpu_report_unknown, // never intercepted
     [EXIT_TASK_SWITCH] = emulate_task_switch,
     [EXIT_VMCALL] = vmcall,
     [EXIT_VMX_INSN] = inject_ud,

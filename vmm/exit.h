@@ -32,6 +32,9 @@ struct vcpu;
     X(RDSEED, "RDSEED")                                                 \
     X(XSETBV, "XSETBV")                                                 \
     X(WBINVD, "WBINVD or INVD")                                         \
+    X(INVLPG, "INVLPG")                                                 \
+    X(INVPCID, "INVPCID")                                               \
+    X(DESCRIPTOR, "LGDT, LIDT, LLDT, LTR, SGDT, SIDT, SLDT, STR")       \
     X(TASK_SWITCH, "task switch")                                       \
     X(VMCALL, "VMCALL")                                                 \
     X(VMX_INSN, "VMX instruction: the guest has no VT-x")               \
