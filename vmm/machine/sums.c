@@ -21,6 +21,7 @@ struct sums {
     struct memory_sum *units;
     uint64_t *dirty; // a bit for each page of RAM that may differ from its sum
     uint64_t *log;   // where KVM writes a slot's log
+    bool failed;
 };
 
 static void *table(uint64_t size) {
@@ -64,6 +65,18 @@ void sums_free(struct sums *s) {
     free(s);
 }
 
+// The first failure is told; at the machine's end, too, where nothing can be stopped any more.
+static void fail(struct sums *s, const char *what, const char *why) {
+    if (!s->failed && s->machine->end != MACHINE_RUNNING)
+        machine_log(s->machine, "%s%s", what, why);
+    s->failed = true;
+    machine_stop(s->machine, MACHINE_FAILED, "%s%s", what, why);
+}
+
+bool sums_failed(const struct sums *s) {
+    return s->failed;
+}
+
 // ---- which pages may have changed -----------------------------------------------------------------------
 static void set(uint64_t *bitmap, uint64_t bit) {
     bitmap[bit / 64] |= 1ull << bit % 64;
@@ -85,8 +98,7 @@ static void add_log(struct sums *s, unsigned slot, uint64_t first, uint64_t coun
     struct machine *m = s->machine;
     struct kvm_dirty_log log = {.slot = slot, .dirty_bitmap = s->log};
     if (ioctl(m->vm_fd, KVM_GET_DIRTY_LOG, &log) < 0) {
-        machine_stop(m, MACHINE_FAILED, "KVM does not say which memory was written: %s",
-                     strerror(errno));
+        fail(s, "KVM does not say which memory was written: ", strerror(errno));
         return;
     }
     for (uint64_t word = 0; word < (count + 63) / 64; word++)
@@ -131,13 +143,17 @@ const struct page_sum *sums_pages(const struct sums *s, uint64_t *count) {
     return s->pages;
 }
 
-int64_t sums_verify(struct sums *s) {
+void sums_verify(struct sums *s) {
+    char where[64];
     for (uint64_t page = 0; page < s->page_count; page++) {
         struct page_sum now = page_sum(s->machine->ram + page * MEMORY_PAGE);
-        if (now.full != s->pages[page].full || now.masked != s->pages[page].masked)
-            return (int64_t)page;
+        if (now.full == s->pages[page].full && now.masked == s->pages[page].masked)
+            continue;
+        snprintf(where, sizeof(where), "0x%llx",
+                 (unsigned long long)memory_address(s->machine, page * MEMORY_PAGE));
+        fail(s, "a sum of memory is not that of its contents: the page at ", where);
+        return;
     }
-    return -1;
 }
 
 static uint64_t hash_units(const struct sums *s) {
@@ -151,8 +167,10 @@ uint64_t machine_hash_memory(struct machine *m) {
         return hash_units(m->sums);
     }
     struct sums *s = sums_create(m, MEMORY_REGION); // nothing is logged: all of it, once
-    if (!s)
+    if (!s) {
+        machine_stop(m, MACHINE_FAILED, "out of memory for the sums of memory");
         return 0;
+    }
     sums_note(s, 0, m->ram_size);
     sum_dirty(s);
     uint64_t hash = hash_units(s);

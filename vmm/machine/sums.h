@@ -19,8 +19,10 @@ void sums_note(struct sums *s, uint64_t offset, uint64_t n);
 void sums_note_cleared(struct sums *s);
 // The sums as memory is now; valid until the next call. The machine is stopped when the log fails.
 const struct memory_sum *sums_now(struct sums *s, size_t *count);
-// Compares with sums of all memory made anew: the first page that differs, or -1.
-int64_t sums_verify(struct sums *s);
+// Compares them with sums of all memory made anew; the machine is stopped where one differs.
+void sums_verify(struct sums *s);
+// Whether one of the two stopped the machine, or would have if it had not ended (at its end the last sums are made).
+bool sums_failed(const struct sums *s);
 // The sums of all pages, as of sums_now(). Valid until the next call of that.
 const struct page_sum *sums_pages(const struct sums *s, uint64_t *count);
 // A few words on where a unit differs from what was recorded.
