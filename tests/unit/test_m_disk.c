@@ -14,7 +14,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include "machine_host.h"
-#include "vmm/machine/config.h"
 #include "vmm/machine/disk.h"
 
 enum { SECTORS = 203, TAIL = 100 }; // the image ends within its last sector
@@ -52,9 +51,14 @@ static int end(void **state) {
     return 0;
 }
 
-static struct disk *open_as(enum disk_mode mode) {
-    const struct disk_options o = {.path = image, .overlay = overlay, .mode = mode};
+static struct disk *open_with(enum disk_mode mode, bool errors_end_machine) {
+    const struct disk_options o = {
+        .path = image, .overlay = overlay, .mode = mode, .errors_end_machine = errors_end_machine};
     return disk_open(&host.machine, &o, error, sizeof(error));
+}
+
+static struct disk *open_as(enum disk_mode mode) {
+    return open_with(mode, false);
 }
 
 static void check_all(struct disk *d) {
@@ -116,30 +120,30 @@ static void overlay_writes(void **state) {
     disk_close(d);
 }
 
-// No space left below an overlay: the guest sees an error, but a recording ends, since its replay would see none.
-static void overlay_that_cannot_grow(void **state) {
-    (void)state;
+// Writes to an overlay for which no space is left.
+static int write_without_space(bool errors_end_machine) {
     struct rlimit old, small = {.rlim_cur = 8192};
-    struct config config = {0};
     uint8_t data[SECTOR_SIZE] = {0};
-    struct disk *d = open_as(DISK_OVERLAY);
-    host.machine.config = &config;
+    struct disk *d = open_with(DISK_OVERLAY, errors_end_machine);
     signal(SIGXFSZ, SIG_IGN);
     getrlimit(RLIMIT_FSIZE, &old);
     small.rlim_max = old.rlim_max;
     setrlimit(RLIMIT_FSIZE, &small);
-    int live = disk_write(d, SECTORS - 8, 1, data);
-    enum machine_end end_live = host.machine.end;
-    config.record = "log";
-    int recorded = disk_write(d, SECTORS - 8, 1, data);
+    int result = disk_write(d, SECTORS - 8, 1, data);
     setrlimit(RLIMIT_FSIZE, &old);
-    host.machine.config = NULL;
-    assert_int_equal(live, -EIO);
-    assert_int_equal(end_live, MACHINE_RUNNING);
-    assert_int_equal(recorded, 0);
+    disk_close(d);
+    return result;
+}
+
+// The guest sees an error, but a recording ends, since its replay would see none.
+static void overlay_that_cannot_grow(void **state) {
+    (void)state;
+    assert_int_equal(write_without_space(false), -EIO);
+    assert_int_equal(host.machine.end, MACHINE_RUNNING);
+    assert_non_null(strstr(host.log, "writing the overlay at sector"));
+    assert_int_equal(write_without_space(true), 0);
     assert_int_equal(host.machine.end, MACHINE_FAILED);
     assert_non_null(strstr(host.machine.end_reason, "writing the overlay at sector"));
-    disk_close(d);
 }
 
 static void overlays_that_do_not_fit(void **state) {

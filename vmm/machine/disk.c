@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "vmm/machine/config.h"
 #include "vmm/machine/machine.h"
 
 #define CLUSTER 4096u
@@ -24,6 +23,7 @@ struct overlay_header { // at offset 0 of an overlay file; the rest of its first
 struct disk {
     struct machine *machine;
     enum disk_mode mode;
+    bool errors_end_machine;
     int fd, overlay;
     uint64_t size, sectors;            // of the image: bytes, sectors rounded up
     uint64_t bitmap_size, clusters_at; // overlay: bytes, and offset of cluster 0
@@ -68,19 +68,19 @@ static int write_all(int fd, const void *buf, size_t n, uint64_t offset) {
 }
 
 static int failed(struct disk *d, const char *what, uint64_t sector, int error) {
-    if (d->machine)
+    if (d->machine && d->errors_end_machine)
+        machine_stop(d->machine, MACHINE_FAILED, "disk: %s at sector %lu failed: %s", what, sector,
+                     strerror(-error));
+    else if (d->machine)
         machine_log(d->machine, "disk: %s at sector %lu failed: %s", what, sector,
                     strerror(-error));
     return -EIO;
 }
 
-// A replay, whose guest writes into memory, has no such error: a recording ends before its guest sees it.
+// Where it ends the machine the guest's memory does not say so either: that of a replay does not.
 static int write_failed(struct disk *d, const char *what, uint64_t sector, int error) {
-    if (!d->machine || !d->machine->config || !d->machine->config->record)
-        return failed(d, what, sector, error);
-    machine_stop(d->machine, MACHINE_FAILED, "disk: %s at sector %lu failed: %s", what, sector,
-                 strerror(-error));
-    return 0;
+    error = failed(d, what, sector, error);
+    return d->errors_end_machine ? 0 : error;
 }
 
 // ---- clusters of the guest's own ---------------------------------------------------------------
@@ -118,12 +118,12 @@ static int write_private(struct disk *d, uint64_t sector, uint64_t n, const void
     uint64_t cluster = sector / SECTORS;
     uint8_t ***leaf = &d->table[cluster / LEAF];
     if (!*leaf && !(*leaf = calloc(LEAF, sizeof(**leaf))))
-        return -ENOMEM;
+        return write_failed(d, "keeping what is written", sector, -ENOMEM);
     uint8_t *own = (*leaf)[cluster % LEAF];
     if (!own) {
         own = malloc(CLUSTER);
         if (!own)
-            return -ENOMEM;
+            return write_failed(d, "keeping what is written", sector, -ENOMEM);
         if (n < SECTORS && read_base(d, own, CLUSTER, cluster * CLUSTER)) {
             free(own);
             return -EIO;
@@ -191,7 +191,7 @@ int disk_write(struct disk *d, uint64_t sector, uint64_t count, const void *buf)
         return -EINVAL;
     if (d->mode == DISK_WRITABLE) {
         int error = write_all(d->fd, buf, count * SECTOR_SIZE, sector * SECTOR_SIZE);
-        return error ? failed(d, "writing", sector, error) : 0;
+        return error ? write_failed(d, "writing", sector, error) : 0;
     }
     const uint8_t *p = buf;
     while (count) {
@@ -297,6 +297,7 @@ struct disk *disk_open(struct machine *m, const struct disk_options *o, char *er
     }
     d->machine = m;
     d->mode = o->mode;
+    d->errors_end_machine = o->errors_end_machine;
     d->overlay = d->fd = -1;
     int result = open_base(d, o, error, size);
     if (!result && o->mode == DISK_OVERLAY)

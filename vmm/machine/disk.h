@@ -24,6 +24,8 @@ struct disk_options {
     const char *path;    // of the image: a file or a block device
     const char *overlay; // DISK_OVERLAY
     enum disk_mode mode;
+    // An error of the host ends the machine and is not the guest's: recording and replay would see different ones.
+    bool errors_end_machine;
 };
 
 // Opens a disk. NULL with a sentence in `error`. Messages about failing I/O go to m's log; m may be NULL.
@@ -33,7 +35,7 @@ void disk_close(struct disk *d);
 uint64_t disk_sectors(const struct disk *d); // at least 1
 bool disk_read_only(const struct disk *d);
 // Moves whole sectors; a last sector that the image fills in part reads zeroes behind it. 0, or
-// -EINVAL: not all on the disk, -EROFS, -ENOMEM, -EIO after a message.
+// -EINVAL: not all on the disk, -EROFS, -EIO after a message. (A write that ends the machine is no error.)
 int disk_read(struct disk *d, uint64_t sector, uint64_t count, void *buf);
 int disk_write(struct disk *d, uint64_t sector, uint64_t count, const void *buf);
 // Everything written before survives the end of the host. 0 or -EIO.

@@ -55,6 +55,7 @@ static struct disk *open_disk(struct machine *m, const struct config_disk *confi
                 : config->overlay   ? DISK_OVERLAY
                 : config->private   ? DISK_PRIVATE
                                     : DISK_WRITABLE,
+        .errors_end_machine = m->config->record || m->config->replay,
     };
     char error[256];
     struct disk *d = disk_open(m, &options, error, sizeof(error));
