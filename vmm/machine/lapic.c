@@ -7,7 +7,6 @@
 #define MSR_APIC_BASE    0x1b
 #define MSR_TSC_DEADLINE 0x6e0
 #define MSR_X2APIC       0x800
-#define BASE_ADDRESS     0xfee00000ull
 #define BASE_WRITABLE    (0xffffffffff000ull | APIC_BASE_BSP | APIC_BASE_X2APIC | APIC_BASE_ENABLE)
 
 // Register numbers: offset in the page / 16, MSR number - 800h.
@@ -349,7 +348,7 @@ static void reset(struct device *d) {
     struct lapic *l = (struct lapic *)d;
     bool boot = l->cpu->index == 0;
     l->id = l->cpu->index;
-    l->base = BASE_ADDRESS | APIC_BASE_ENABLE | (boot ? APIC_BASE_BSP : 0);
+    l->base = LAPIC_BASE | APIC_BASE_ENABLE | (boot ? APIC_BASE_BSP : 0);
     l->lint0 = false;
     lapic_init_reset(l);
     if (boot) { // "virtual wire" mode, which firmware leaves: the 8259s reach the boot processor

@@ -8,6 +8,8 @@ struct cpu;
 struct lapic;
 struct machine;
 
+#define LAPIC_BASE 0xfee00000u
+
 enum apic_delivery { // field "delivery mode" of the ICR, of redirection entries and of messages
     APIC_FIXED,
     APIC_LOWEST,

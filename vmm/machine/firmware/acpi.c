@@ -2,7 +2,11 @@
 #include <stddef.h>
 #include <string.h>
 #include "dsdt.hex"
+#include "vmm/machine/acpi_pm.h"
 #include "vmm/machine/firmware/firmware.h"
+#include "vmm/machine/ioapic.h"
+#include "vmm/machine/irq.h"
+#include "vmm/machine/lapic.h"
 #include "vmm/machine/machine.h"
 
 #define PACKED __attribute__((packed))
@@ -112,10 +116,10 @@ static uint32_t write_fadt(struct writer *w, uint32_t facs, uint32_t dsdt) {
         .dsdt = dsdt,
         .x_facs = facs,
         .x_dsdt = dsdt,
-        .sci_irq = SCI_IRQ,
-        .pm1a_event = PM1A_EVENT_PORT,
-        .pm1a_control = PM1A_CONTROL_PORT,
-        .pm_timer = PM_TIMER_PORT,
+        .sci_irq = IRQ_SCI,
+        .pm1a_event = ACPI_PM_BASE,
+        .pm1a_control = ACPI_PM_CONTROL,
+        .pm_timer = ACPI_PM_TIMER,
         .pm1_event_length = 4,
         .pm1_control_length = 2,
         .pm_timer_length = 4,
@@ -126,9 +130,9 @@ static uint32_t write_fadt(struct writer *w, uint32_t facs, uint32_t dsdt) {
         .flags = FADT_FLAGS,
         .reset = io_port(RESET_PORT, 8),
         .reset_value = RESET_VALUE,
-        .x_pm1a_event = io_port(PM1A_EVENT_PORT, 32),
-        .x_pm1a_control = io_port(PM1A_CONTROL_PORT, 16),
-        .x_pm_timer = io_port(PM_TIMER_PORT, 32),
+        .x_pm1a_event = io_port(ACPI_PM_BASE, 32),
+        .x_pm1a_control = io_port(ACPI_PM_CONTROL, 16),
+        .x_pm_timer = io_port(ACPI_PM_TIMER, 32),
     };
     return finish(w, &f, "FACP", 3, sizeof(f));
 }
@@ -152,8 +156,8 @@ static uint32_t write_madt(struct writer *w) {
     memcpy(table + n, ioapic, 12);
     n += 12;
     // {type 2, length, bus ISA, source, GSI, flags}: timer edge as the bus; SCI active high, level.
-    const uint8_t overrides[][10] = {{2, 10, 0, 0, TIMER_GSI, 0, 0, 0, 0, 0},
-                                     {2, 10, 0, SCI_IRQ, SCI_IRQ, 0, 0, 0, 0x0d, 0}};
+    const uint8_t overrides[][10] = {{2, 10, 0, 0, IOAPIC_TIMER_PIN, 0, 0, 0, 0, 0},
+                                     {2, 10, 0, IRQ_SCI, IRQ_SCI, 0, 0, 0, 0x0d, 0}};
     memcpy(table + n, overrides, sizeof(overrides));
     n += sizeof(overrides);
     const uint8_t nmi[6] = {4, 6, 0xff, 0, 0, 1};

@@ -2,6 +2,8 @@
 #include <string.h>
 #include "vmm/machine/config.h"
 #include "vmm/machine/firmware/firmware.h"
+#include "vmm/machine/ioapic.h"
+#include "vmm/machine/lapic.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/ports.h"
 

@@ -30,14 +30,3 @@ void acpi_write(struct machine *m); // RSDP, RSDT, XSDT, FADT, FACS, MADT, DSDT 
 void mptable_write(struct machine *m); // MultiProcessor Specification 1.4 chapter 4
 // Makes the bytes of a table sum to zero: the value of its checksum byte, which must be 0 now.
 uint8_t firmware_checksum(const void *table, size_t n);
-
-// Numbers that tables and devices share.
-#define PM1A_EVENT_PORT   0x600
-#define PM1A_CONTROL_PORT 0x604
-#define PM_TIMER_PORT     0x608
-#define SCI_IRQ           9
-#define RESET_PORT        0xcf9
-#define RESET_VALUE       6
-#define IOAPIC_BASE       0xfec00000u
-#define LAPIC_BASE        0xfee00000u
-#define TIMER_GSI         2 // IRQ 0 arrives at this input of the IOAPIC

@@ -1,6 +1,9 @@
 // MultiProcessor tables (Intel MultiProcessor Specification 1.4, chapter 4), for kernels without ACPI.
 #include <string.h>
 #include "vmm/machine/firmware/firmware.h"
+#include "vmm/machine/ioapic.h"
+#include "vmm/machine/irq.h"
+#include "vmm/machine/lapic.h"
 #include "vmm/machine/machine.h"
 
 #define PACKED __attribute__((packed))
@@ -72,8 +75,8 @@ static void interrupts(struct writer *w, uint8_t ioapic) {
     for (uint8_t irq = 0; irq < 16; irq++) {
         bool pci = irq == 10 || irq == 11;
         if (irq != 2 && !pci)
-            interrupt(w, 3, INT, irq == SCI_IRQ ? HIGH_LEVEL : AS_BUS, BUS_ISA_ID, irq, ioapic,
-                      irq ? irq : TIMER_GSI);
+            interrupt(w, 3, INT, irq == IRQ_SCI ? HIGH_LEVEL : AS_BUS, BUS_ISA_ID, irq, ioapic,
+                      irq ? irq : IOAPIC_TIMER_PIN);
     }
     for (uint8_t slot = 0; slot < 32; slot++)
         for (uint8_t pin = 0; pin < 4; pin++)
