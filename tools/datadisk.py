@@ -29,7 +29,7 @@ class DataDisk:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         try:
-            os.link(source, target)                    # no copy where it can be avoided
+            os.link(os.path.realpath(source), target)  # no copy where it can be avoided
         except OSError:
             subprocess.run(["cp", "--sparse=always", "--reflink=auto", source, target], check=True)
 

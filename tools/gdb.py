@@ -178,6 +178,14 @@ def open_console(path):
         raise EmuError(f"{path}: {error.strerror}") from None
 
 
+def play(script, console, limit):
+    """In a thread of its own, beside gdb."""
+    try:
+        script.play(console, limit)
+    except EmuError as error:
+        print(f"chrono: {error.message}", file=sys.stderr)
+
+
 def debug(args):
     """Exit status: gdb's; with --no-gdb vmx's."""
     with tempfile.TemporaryDirectory(prefix="chrono-") as work:
@@ -189,8 +197,8 @@ def debug(args):
         try:
             with DebugSession(debuggee, work, args.emu, args.ips, args.port, write) as session:
                 if args.script:
-                    play = Script(args.script).play
-                    threading.Thread(target=play, args=(session.session.running.com1, args.limit), daemon=True).start()
+                    threading.Thread(target=play, args=(Script(args.script), session.session.running.com1, args.limit),
+                                     daemon=True).start()
                 return wait_for_debuggers(args, session) if args.no_gdb else run_gdb(args, session, debuggee.symbols)
         finally:
             if console:

@@ -74,36 +74,44 @@ class Guest:
 
     @classmethod
     def from_description(cls, text):
-        """`text`: lines "key value" of a log; docs/log-format.md has the keys."""
+        """`text`: lines "key value" of a log; docs/log-format.md has the keys. It may be anybody's log."""
         guest = cls([])
         disk = ""
         for line in text.splitlines():
-            key, _, value = line.partition(" ")
-            if key in ("kernel", "module", "image"):
-                found = IMAGE.fullmatch(value) or OLD_IMAGE.fullmatch(value)
-                if not found:
-                    raise EmuError(f"the log's description is not understood: {line!r}")
-                kind = "disk" if key == "image" else key
-                guest.images.append(Image(kind, found["name"], None, int(found["size"]), found["sha256"],
-                                          disk if kind == "disk" else ""))
-            elif re.fullmatch(r"disk\d+", key):
-                interface, mode = value.split()[:2]
-                disk = f",if={interface}," + ("ro" if mode == "ro" else "private")
-            elif key == "memory":
-                guest.memory = f"{int(value) >> 10}K"
-            elif key == "cpus":
-                guest.cpus = int(value)
-            elif key == "append":
-                guest.append = value
-            elif key in ("acpi", "pci", "reboot") and value in ("0", "no"):
-                guest.options.append(f"-no-{key}")
-            elif key == "clock" and value == "none":
-                guest.options += ["-clock", "none"]
-            elif key == "console" and value == "yes":
-                guest.options += ["-console", "null"]
+            try:
+                disk = guest._take(*line.partition(" ")[::2], disk)
+            except ValueError:
+                raise EmuError(f"the log's description is not understood: {line!r}") from None
         if not guest.images:
             raise EmuError("the log's description names no kernel")
         return guest
+
+    def _take(self, key, value, disk):
+        """A line of a description. `disk`: the options of the disk that was named last; returns them."""
+        if key in ("kernel", "module", "image"):
+            self._take_image("disk" if key == "image" else key, value, disk)
+        elif re.fullmatch(r"disk\d+", key):
+            interface, mode = value.split()[:2]
+            return f",if={interface}," + ("ro" if mode == "ro" else "private")
+        elif key == "memory":
+            self.memory = f"{int(value) >> 10}K"
+        elif key == "cpus":
+            self.cpus = int(value)
+        elif key == "append":
+            self.append = value
+        elif key in ("acpi", "pci", "reboot") and value in ("0", "no"):
+            self.options.append(f"-no-{key}")
+        elif key == "clock" and value == "none":
+            self.options += ["-clock", "none"]
+        elif key == "console" and value == "yes":
+            self.options += ["-console", "null"]
+        return disk
+
+    def _take_image(self, kind, value, disk):
+        found = IMAGE.fullmatch(value) or OLD_IMAGE.fullmatch(value)
+        if not found or "/" in found["name"] or found["name"] in (".", ".."):   # it becomes a file's name (put())
+            raise ValueError
+        self.images.append(Image(kind, found["name"], None, int(found["size"]), found["sha256"], disk if kind == "disk" else ""))
 
     def host_memory(self):
         """MiB that a machine needs to run it."""
@@ -133,6 +141,8 @@ def output_file(path):
     path = Path(path)
     if path.exists() and not path.is_file():
         raise EmuError(f"{path}: it is there, and no ordinary file")
+    if '"' in str(path) or "\n" in str(path):
+        raise EmuError(f"{path}: a name with a quotation mark or a line break cannot be written to")
     if not path.parent.is_dir():
         raise EmuError(f"{path}: there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK):

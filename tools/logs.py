@@ -3,6 +3,7 @@ import argparse
 import base64
 import binascii
 import hashlib
+import itertools
 import os
 import re
 import socket
@@ -129,6 +130,8 @@ def verify_log(args):
 def pack_log(args):
     from pack import pack
     output = output_file(args.output or f"{args.log}.tar.zst")
+    if output.exists() and output.samefile(args.log):
+        raise EmuError(f"{output}: is the log itself; name another file for the pack")
     with tempfile.TemporaryDirectory(prefix="chrono-") as work:
         size = pack(args.log, output, work, args.image, args.symbols)
     print(f"{output}: {size} bytes. Anyone with Chronovisor: chrono replay {output.name}\n"
@@ -161,10 +164,16 @@ def receive_log(args):
         output_file(args.output)
     print(f"waiting: in the machine, send-log LOG (it sends to /dev/ttyS1); here {args.source}", file=sys.stderr)
     name, data = receive_file(open_source(args.source), args.source)
-    output = args.output or os.path.basename(name)
+    output = args.output or free_name(os.path.basename(name))
     Path(output).write_bytes(data)
     print(f"{output}: {len(data)} bytes, SHA-256 as sent")
     return 0
+
+
+def free_name(name):
+    """The name, or with .2, .3 ... where there is such a file: the machine does not choose what is overwritten."""
+    names = itertools.chain([name], (f"{name}.{n}" for n in itertools.count(2)))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def receive_file(stream, source):

@@ -42,8 +42,13 @@ def pack(log, output, folder, given=(), symbols=()):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).symlink_to(path.resolve())
     names = ["manifest.json"] + [name for _role, _path, name in parts]
-    subprocess.run(["tar", "--zstd", "--dereference", "--hard-dereference", "--sparse", "--owner=0", "--group=0", "--numeric-owner",
-                    "-C", tree, "-cf", output, *names], check=True)
+    part = Path(f"{output}.part")                       # what is not complete has another name
+    try:
+        subprocess.run(["tar", "--zstd", "--dereference", "--hard-dereference", "--sparse", "--owner=0", "--group=0",
+                        "--numeric-owner", "-C", tree, "-cf", part.absolute(), *names], check=True)
+        part.replace(output)
+    finally:
+        part.unlink(missing_ok=True)
     shutil.rmtree(tree)
     return Path(output).stat().st_size
 
@@ -79,7 +84,8 @@ def read_manifest(path, archive):
         if manifest["chronovisor_pack"] > FORMAT:
             raise EmuError(f"{path}: a pack of format {manifest['chronovisor_pack']}; this chrono knows {FORMAT}")
         names = [entry["name"] for entry in manifest["files"]]
-        if not all(isinstance(entry["sha256"], str) and entry["role"] for entry in manifest["files"]):
+        if not all(isinstance(entry["name"], str) and isinstance(entry["sha256"], str) and isinstance(entry["size"], int)
+                   and entry["role"] for entry in manifest["files"]):
             raise TypeError
     except (ValueError, KeyError, TypeError):
         raise EmuError(f"{path}: its manifest.json is damaged") from None
@@ -92,6 +98,8 @@ def read_manifest(path, archive):
 def take(path, archive, member, entry, target):
     if not member.isreg():
         raise EmuError(f"{path}: refused: {member.name} is no ordinary file")
+    if member.size != entry["size"]:                    # before any of it is unpacked
+        raise EmuError(f"{path}: damaged: {member.name} has another size than the manifest says")
     place = target / member.name
     place.parent.mkdir(parents=True, exist_ok=True)
     with archive.extractfile(member) as source, open(place, "wb") as copy:

@@ -4,7 +4,6 @@ Beside a log lies LOG.json with what the log itself does not hold: where the ima
 files, which vmx recorded it. A pack (pack.py) has all of that in one file.
 """
 import json
-import shutil
 import struct
 import subprocess
 import tempfile
@@ -76,7 +75,10 @@ def description(log):
 
 def read_side_file(log):
     try:
-        return json.loads(side_file(log).read_text())
+        known = json.loads(side_file(log).read_text())
+        if not isinstance(known, dict):
+            raise ValueError("not what chrono writes")
+        return known
     except OSError:
         return {}
     except ValueError as error:
@@ -111,13 +113,13 @@ def recorder():
     """Today's vmx, kept under its SHA-256 so that it can replay its logs after vmx has changed."""
     keep = BUILD / "recorders"
     keep.mkdir(exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=keep) as stripped:
-        subprocess.run(["objcopy", "--strip-debug", built("vmx"), stripped.name], check=True)
-        target = keep / f"vmx-{sha256(stripped.name)[:16]}"
+    with tempfile.TemporaryDirectory(dir=keep) as folder:           # others may be doing the same
+        stripped = Path(folder) / "vmx"
+        subprocess.run(["objcopy", "--strip-debug", built("vmx"), stripped], check=True)
+        target = keep / f"vmx-{sha256(stripped)[:16]}"
         if not target.exists():
-            shutil.copy(stripped.name, target.with_suffix(".new"))
-            target.with_suffix(".new").chmod(0o755)
-            target.with_suffix(".new").replace(target)
+            stripped.chmod(0o755)
+            stripped.replace(target)
     return target
 
 

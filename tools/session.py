@@ -112,6 +112,8 @@ class Session:
                 panicked = time.monotonic() + 2        # let the report come to its end
             if panicked and time.monotonic() > panicked:
                 raise EmuError("VMkernel panicked", self.running)
+            if self.running.com1.nobody:
+                raise EmuError(f"what the guest shows cannot be written: {self.running.com1.nobody.strerror}")
             if time.monotonic() > deadline:
                 raise EmuError(f"still running after {limit:.0f} s", self.running)
             time.sleep(0.05)

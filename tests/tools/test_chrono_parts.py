@@ -1,9 +1,11 @@
 """The parts of chrono that need no machine: consoles' windows, scripts, descriptions, packs, serial transfer."""
 import argparse
 import base64
+import errno
 import hashlib
 import io
 import json
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,9 +17,11 @@ TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tools"))
 from datadisk import DataDisk  # noqa: E402
 from emu import EmuError  # noqa: E402
+from emu.bridge import Bridge  # noqa: E402
+from emu.console import Console  # noqa: E402
 from emu.typing import Script  # noqa: E402
 from guest import Guest, output_file  # noqa: E402
-from logs import receive_file  # noqa: E402
+from logs import free_name, receive_file  # noqa: E402
 from pack import unpack  # noqa: E402
 from recording import find_images  # noqa: E402
 from session import Window  # noqa: E402
@@ -95,9 +99,15 @@ class Descriptions(unittest.TestCase):
         self.assertIn("-clock none", guest.command())
 
     def test_not_understood(self):
-        for text in ("kernel x\n", "cpus 1\n"):
-            with self.assertRaises(EmuError):
+        kernel = f"kernel 5 {'a' * 64} k\n"
+        for text in ("kernel x\n", "cpus 1\n", kernel + "cpus two\n", kernel + "memory x\n", kernel + "disk0 ide\n"):
+            with self.subTest(text), self.assertRaises(EmuError):
                 Guest.from_description(text)
+
+    def test_names_stay_on_the_data_disk(self):
+        for name in ("../../etc/passwd", "/etc/passwd", "..", "."):
+            with self.subTest(name), self.assertRaisesRegex(EmuError, "not understood"):
+                Guest.from_description(f"kernel 5 {'a' * 64} {name}\n")
 
     def test_images_by_their_sum(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -131,6 +141,10 @@ class Mistakes(unittest.TestCase):
             self.assertIn("there is no folder", self.chrono("replay", __file__, "--trace", f"{folder}/nowhere/trace"))
             self.assertIn("No such file", self.chrono("gdb", __file__, "--console", f"{folder}/nowhere/console"))
             self.assertEqual(output_file(f"{folder}/log"), Path(folder) / "log")
+            with self.assertRaisesRegex(EmuError, "quotation mark"):
+                output_file(f'{folder}/a"b')
+            (Path(folder) / "log").write_text("x")
+            self.assertIn("is the log itself", self.chrono("log", "pack", f"{folder}/log", "-o", f"{folder}/./log"))
 
     def test_what_cannot_be_read(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -138,6 +152,36 @@ class Mistakes(unittest.TestCase):
             with mock.patch("guest.os.access", return_value=False), self.assertRaisesRegex(EmuError, "you may not read it"):
                 Guest.from_arguments(args)              # root may read everything
             self.assertIn("initrd: no such file", self.chrono("run", __file__, "--initrd", f"{folder}/initrd"))
+
+
+class Lines(unittest.TestCase):
+    """A machine's serial line, at whose other end is this test."""
+
+    def setUp(self):
+        self.console = Console("com1")
+        self.addCleanup(self.console.close)
+        self.machine = socket.create_connection(("127.0.0.1", self.console.port))
+        self.addCleanup(self.machine.close)
+
+    def test_nobody_takes_what_is_shown(self):
+        self.console.sink = mock.Mock(side_effect=BrokenPipeError(errno.EPIPE, "Broken pipe"))
+        self.machine.sendall(b"one\n")
+        self.console.expect("one")
+        self.assertEqual(self.console.nobody.errno, errno.EPIPE)
+        self.machine.sendall(b"two\n")                  # the machine goes on
+        self.console.expect("two")
+        self.console.sink.assert_called_once()
+
+    def test_a_closed_bridge_takes_nobody(self):
+        bridge = Bridge(self.console)
+        client = socket.create_connection(("127.0.0.1", bridge.port))
+        self.machine.sendall(b"x")
+        self.assertEqual(client.recv(1), b"x")
+        bridge.close()
+        self.assertEqual(client.recv(1), b"")
+        with self.assertRaises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", bridge.port))
+        client.close()
 
 
 class Serial(unittest.TestCase):
@@ -149,6 +193,14 @@ class Serial(unittest.TestCase):
 
     def test_a_file(self):
         self.assertEqual(receive_file(io.BytesIO(b"noise\n" + self.text(self.DATA)), "x"), ("bug.log", self.DATA))
+
+    def test_its_name_is_free(self):
+        with tempfile.TemporaryDirectory() as folder:
+            there = Path(folder) / "bug.log"
+            self.assertEqual(free_name(str(there)), str(there))
+            there.write_text("mine")
+            Path(f"{there}.2").symlink_to("nowhere")
+            self.assertEqual(free_name(str(there)), f"{there}.3")
 
     def test_damage(self):
         good = self.text(self.DATA)
@@ -184,6 +236,8 @@ class Packs(unittest.TestCase):
                               ({"chronovisor_pack": 1, "files": [log]}, "no log, or no vmx"),
                               ({"chronovisor_pack": 1, "files": [log, vmx, {**vmx, "name": "../x"}]}, "refused"),
                               ({"chronovisor_pack": 1, "files": [log, {**vmx, "sha256": "0" * 64}]}, "another SHA-256"),
+                              ({"chronovisor_pack": 1, "files": [log, {**vmx, "size": 2}]}, "another size"),
+                              ({"chronovisor_pack": 1, "files": [log, {**vmx, "name": 3}]}, "damaged"),
                               ({"chronovisor_pack": 1, "files": [log, vmx, {**vmx, "name": "y"}]}, "y is missing")):
             with self.subTest(why), self.assertRaisesRegex(EmuError, why):
                 unpack(self.make(manifest, **{"run.log": "abc", "vmx": "def"}), self.top)
@@ -202,7 +256,9 @@ class Disks(unittest.TestCase):
             source = Path(folder) / "file"
             source.write_bytes(bytes(100_000))
             disk = DataDisk(Path(folder) / "disk")
-            disk.put("0/a file", source)
+            link = Path(folder) / "link"                # as Debian's /vmlinuz is one
+            link.symlink_to("file")
+            disk.put("0/a file", link)
             disk.write("start", "echo\n")
             image = disk.make(free=1 << 20)
             self.assertTrue(disk.get("0/a file", Path(folder) / "out"))

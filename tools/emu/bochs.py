@@ -30,23 +30,25 @@ def first_that_exists(paths):
 class Bochs(Running):
     def __init__(self, machine):
         super().__init__(machine, "bochs")
-        program = shutil.which("bochs-bin") or shutil.which("bochs")
-        if not program:
-            raise EmuError("bochs: not installed; tools/deps emu installs it")
         self._rfb, self._ready = None, False
         self._prompt = threading.Condition()
         self._output, self._keep = "", 100_000          # characters
         self._locks = []
-        (self.work / "bochsrc").write_text(self._configuration())
-        stop = f"pb {machine.break_at:#x}\n" if machine.break_at is not None else ""
-        (self.work / "debugger").write_text(stop + "c\n")
         try:
-            self.spawn([program, "-q", "-f", "bochsrc", "-rc", "debugger"],
-                       stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            threading.Thread(target=self._read_output, daemon=True).start()
+            self._start()
         except BaseException:
             self.stop()
             raise
+
+    def _start(self):
+        program = shutil.which("bochs-bin") or shutil.which("bochs")
+        if not program:
+            raise EmuError("bochs: not installed; tools/deps emu installs it")
+        (self.work / "bochsrc").write_text(self._configuration())
+        stop = f"pb {self.machine.break_at:#x}\n" if self.machine.break_at is not None else ""
+        (self.work / "debugger").write_text(stop + "c\n")
+        self.spawn([program, "-q", "-f", "bochsrc", "-rc", "debugger"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        threading.Thread(target=self._read_output, daemon=True).start()
 
     def _configuration(self):
         m = self.machine

@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 
+from .console import hang_up
 from .patience import end_of
 
 
@@ -91,5 +92,6 @@ class Bridge:
             self._kept.clear()
 
     def close(self):
-        self._listener.close()
         self.console.sink = None
+        hang_up(self._listener)                        # _serve() ends
+        hang_up(self._client)

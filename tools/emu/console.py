@@ -10,6 +10,16 @@ from .patience import end_of
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[()][A-Z0-9]|\x1b[=>78cDEHM]|\r")
 
 
+def hang_up(connection):
+    """Closes a socket, or None; a thread that waits on it is woken."""
+    if connection:
+        try:
+            connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass                           # it was not connected any more
+        connection.close()
+
+
 class Console:
     """Listens before the emulator starts; a thread keeps everything that arrives."""
 
@@ -22,11 +32,13 @@ class Console:
         self.closed = False
         self.trouble = None                # a regex: expect() gives up when it is seen instead
         self.sink = None                   # called with each chunk of bytes (terminal of make run)
+        self.nobody = None                 # the error by which the sink gave up: nobody takes what is shown
         self._log = open(log_path, "wb", buffering=0) if log_path else None
         self._peer = None
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._receive, daemon=True).start()
+        self._receiver = threading.Thread(target=self._receive, daemon=True)
+        self._receiver.start()
 
     def _receive(self):
         try:
@@ -38,8 +50,7 @@ class Console:
             while chunk := peer.recv(65536):
                 if self._log:
                     self._log.write(chunk)
-                if self.sink:
-                    self.sink(chunk)
+                self._show(chunk)
                 with self.changed:
                     self.data += chunk
                     self.changed.notify_all()
@@ -49,20 +60,23 @@ class Console:
             self.closed = True
             self.changed.notify_all()
 
+    def _show(self, chunk):
+        if not self.sink or self.nobody:
+            return
+        try:
+            self.sink(chunk)
+        except OSError as error:
+            self.nobody = error
+
     def close(self):
-        for end in (self._listener, self._peer):
-            if end:
-                try:
-                    end.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
-                end.close()
+        hang_up(self._listener)
+        hang_up(self._peer)
         with self.changed:
             self.closed = True
             self.changed.notify_all()
-        if self._log:
+        self._receiver.join(1)             # it may be about to write to the log
+        if self._log and not self._receiver.is_alive():
             self._log.close()
-            self._log = None
 
     # ---- sending ---------------------------------------------------------------------------
 

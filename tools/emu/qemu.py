@@ -16,14 +16,14 @@ TEXT_BASE, TEXT_SIZE = 0xB8000, 4000
 class Qemu(Running):
     def __init__(self, machine):
         super().__init__(machine, machine.emu)
-        program = shutil.which("qemu-system-x86_64")
-        if not program:
-            raise EmuError("qemu: not installed; tools/deps emu installs it")
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(30 * patience())
         self._qmp = None
         self._lock = threading.Lock()
         try:
+            program = shutil.which("qemu-system-x86_64")
+            if not program:
+                raise EmuError("qemu: not installed; tools/deps emu installs it")
             self.spawn([program] + self._arguments(), stdin=subprocess.DEVNULL,
                        stdout=open(self.work / "stdout", "wb"))
         except BaseException:
