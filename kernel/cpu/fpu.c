@@ -28,7 +28,7 @@ struct xsave_area { // SDM vol. 1, 13.4.1 and 10.5.1
 #define FXSAVE_SIZE 512
 
 static uint64_t features = XFEATURE_X87 | XFEATURE_SSE; // written once at boot
-static bool use_xsave;
+bool fpu_has_xsave;
 static size_t area_size = FXSAVE_SIZE;
 static uint32_t mxcsr_mask = 0xffbf; // SDM vol. 1, 11.6.6: when the processor stores 0
 
@@ -46,8 +46,8 @@ static uint64_t wanted_features(void) {
 }
 
 void fpu_init_cpu(void) {
-    use_xsave = cpu_has(FEATURE_XSAVE);
-    if (use_xsave) {
+    fpu_has_xsave = cpu_has(FEATURE_XSAVE);
+    if (fpu_has_xsave) {
         features = wanted_features();
         xsetbv(0, features);
         area_size = cpuid(0xd, 0).ebx; // for the components now in XCR0
@@ -74,20 +74,6 @@ void fpu_init_area(void *area) {
     a->mxcsr_mask = mxcsr_mask;
 }
 
-void fpu_save(void *area) {
-    if (use_xsave)
-        __asm__ volatile("xsave64 (%0)" ::"r"(area), "a"(-1), "d"(-1) : "memory");
-    else
-        __asm__ volatile("fxsave64 (%0)" ::"r"(area) : "memory");
-}
-
-void fpu_load(const void *area) {
-    if (use_xsave)
-        __asm__ volatile("xrstor64 (%0)" ::"r"(area), "a"(-1), "d"(-1) : "memory");
-    else
-        __asm__ volatile("fxrstor64 (%0)" ::"r"(area) : "memory");
-}
-
 // mm/usercopy.S
 int user_xsave(void *area);
 int user_xrstor(const void *area, uint64_t components);
@@ -101,7 +87,7 @@ static bool user_area(const void __user *area) {
 // Makes components initial by an area that has none of them.
 static void load_initial(uint64_t components) {
     static const struct xsave_area nothing aligned_to(FPU_ALIGN) = {.fcw = 0x37f, .mxcsr = 0x1f80};
-    if (use_xsave)
+    if (fpu_has_xsave)
         __asm__ volatile("xrstor64 (%0)" ::"r"(&nothing), "a"((uint32_t)components),
                          "d"((uint32_t)(components >> 32))
                          : "memory");
@@ -116,7 +102,7 @@ void fpu_load_initial(void) {
 int fpu_save_user(void __user *area) {
     if (!user_area(area))
         return -EFAULT;
-    if (!use_xsave)
+    if (!fpu_has_xsave)
         return user_fxsave(area);
     // XSAVE leaves the rest of its header alone, which must be zero when it is loaded.
     int err = clear_user(&((struct xsave_area *)area)->header, sizeof(struct xsave_header));
@@ -130,7 +116,7 @@ int fpu_load_user(const void __user *area, uint64_t components) {
     if (features & ~components)
         load_initial(features & ~components);
     if (user_area(area))
-        err = use_xsave && components ? user_xrstor(area, components) : user_fxrstor(area);
+        err = fpu_has_xsave && components ? user_xrstor(area, components) : user_fxrstor(area);
     if (err)
         fpu_load_initial();
     return err;

@@ -16,8 +16,32 @@ void fpu_init_area(void *area);
 // An area must be zeroed or go through fpu_init_area() before its first use: XSAVE writes only part
 // of its header, and XRSTOR faults on garbage in the rest.
 // The calling processor's registers to `area` / from an area that one of these functions filled.
+// fpu_exchange(): both, one after the other.
+#ifdef UNIT_TEST // the test's own
 void fpu_save(void *area);
 void fpu_load(const void *area);
+#else
+extern bool fpu_has_xsave; // written once at boot
+static inline void fpu_save(void *area) {
+    if (likely(fpu_has_xsave))
+        __asm__ volatile("xsave64 (%0)" ::"r"(area), "a"(-1), "d"(-1) : "memory");
+    else
+        __asm__ volatile("fxsave64 (%0)" ::"r"(area) : "memory");
+}
+static inline void fpu_load(const void *area) {
+    if (likely(fpu_has_xsave))
+        __asm__ volatile("xrstor64 (%0)" ::"r"(area), "a"(-1), "d"(-1) : "memory");
+    else
+        __asm__ volatile("fxrstor64 (%0)" ::"r"(area) : "memory");
+}
+static inline void fpu_exchange(void *save, const void *load) {
+    if (likely(fpu_has_xsave))
+        __asm__ volatile("xsave64 (%0); xrstor64 (%1)" ::"r"(save), "r"(load), "a"(-1), "d"(-1)
+                         : "memory");
+    else
+        __asm__ volatile("fxsave64 (%0); fxrstor64 (%1)" ::"r"(save), "r"(load) : "memory");
+}
+#endif
 // The registers of a fresh program.
 void fpu_load_initial(void);
 // To and from an area in user memory, whatever it holds; may sleep to bring its pages in.

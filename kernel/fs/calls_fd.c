@@ -1,7 +1,7 @@
 // Descriptors: dup, fcntl, ioctl, locks.
 #include <asm/ioctls.h>
 #include <linux/fs.h>
-#include "fs/current.h"
+#include "fs/fdtable.h"
 #include "fs/lock.h"
 #include "ipc/ipc.h"
 #include "lib/errno.h"
@@ -119,7 +119,8 @@ static noinline long ioctl_common(struct file *f, int fd, unsigned cmd, unsigned
 
 #define COMMON_TYPE 'T' // their type, and the terminals'
 
-long sys_ioctl(int fd, unsigned cmd, unsigned long arg) {
+// Of a file whose table is shared, and what needs more than the call of its own function.
+static noinline long ioctl_slowly(int fd, unsigned cmd, unsigned long arg) {
     struct file *f = fd_get(fd);
     long result;
     if (!f)
@@ -132,4 +133,11 @@ long sys_ioctl(int fd, unsigned cmd, unsigned long arg) {
         result = f->ops->ioctl(f, cmd, arg);
     file_put(f);
     return result;
+}
+
+long sys_ioctl(int fd, unsigned cmd, unsigned long arg) {
+    struct file *f = file_of_private_table(fd);
+    if (unlikely(!f || _IOC_TYPE(cmd) == COMMON_TYPE || (f->flags & O_PATH) || !f->ops->ioctl))
+        return ioctl_slowly(fd, cmd, arg);
+    return f->ops->ioctl(f, cmd, arg); // a device's own
 }

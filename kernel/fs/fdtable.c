@@ -1,5 +1,5 @@
 // Descriptor tables. The threads of a process share one (CLONE_FILES); fork copies it.
-#include "fs/current.h"
+#include "fs/fdtable.h"
 #include "fs/inode.h"
 #include "fs/lock.h"
 #include "lib/errno.h"
@@ -7,20 +7,7 @@
 #include "mm/heap.h"
 #include "sync/spinlock.h"
 
-#define FIRST_SIZE 64u
-#define MAX_SIZE   65536u // descriptors per table, whatever RLIMIT_NOFILE says
-
-// A used descriptor has its bit in `used`; its file is NULL while it is only reserved.
-struct file_table {
-    uint32_t refs;        // atomic
-    struct spinlock lock; // to write all below; to read it unless the table is private
-    unsigned size;        // slots, a multiple of 64
-    struct file **files;
-    uint64_t *used, *cloexec; // bit per slot
-    unsigned first_free;      // no free slot below
-    struct file *first_files[FIRST_SIZE];
-    uint64_t first_used[FIRST_SIZE / 64], first_cloexec[FIRST_SIZE / 64];
-};
+#define MAX_SIZE 65536u // descriptors per table, whatever RLIMIT_NOFILE says
 
 static bool bit(const uint64_t *bits, unsigned n) {
     return bits[n / 64] >> n % 64 & 1;

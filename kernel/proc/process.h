@@ -41,14 +41,20 @@ struct process {
     char name[16];            // as of execve; A
     struct process *parent;   // P, and so the family below
     struct list_node children, sibling, all_node, group_node;
-    struct process_group *group;   // P
-    struct list_node worlds;       // S: live threads
-    unsigned thread_count;         // S
-    struct world *leader;          // S: the thread with tid == pid, NULL when it has ended
-    int exit_code;                 // S until a zombie, then P: wait status
-    bool exiting;                  // S: all threads are to end
+    struct process_group *group; // P
+    struct list_node worlds;     // S: live threads
+    unsigned thread_count;       // S
+    struct world *leader;        // S: the thread with tid == pid, NULL when it has ended
+    int exit_code;               // S until a zombie, then P: wait status
+    union {                      // what its threads must heed before they go on in user mode
+        struct {
+            bool exiting;  // S: all are to end
+            bool stopping; // S: all are to stop
+        };
+        uint64_t demands; // not 0: something of it
+    };
     bool execed;                   // A: has called execve since fork
-    bool stopping, stop_notify;    // S: threads are to stop; the parent is still to be told
+    bool stop_notify;              // S: the parent is still to be told of a stop
     bool stop_reported;            // P: wait4 has reported the stop
     bool continued;                // P: WCONTINUED may report
     uint8_t stop_signal;           // S

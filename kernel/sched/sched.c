@@ -17,6 +17,7 @@
 #include "mm/kstack.h"
 #include "mm/space.h"
 #include "proc/process.h"
+#include "sched/exit_to_user.h"
 #include "sched/runqueue.h"
 
 // The time a world may run when others wait, and the period of the timer while one runs. 4 ms: short enough
@@ -27,9 +28,8 @@ static uint64_t slice_ns = 4000000;
 void switch_to(uint64_t *save_rsp, uint64_t load_rsp);
 void sched_first_run(void);
 
-// The result asks for the system call to be restarted or to fail with EINTR (lib/errno.h).
 static bool frame_needs_restart(const struct trap_frame *f) {
-    return frame_is_syscall(f) && f->rax >= (uint64_t)-516 && f->rax <= (uint64_t)-512;
+    return frame_is_syscall(f) && result_asks_for_restart(f->rax);
 }
 
 // Loads what of the next world does not live on its stack.
@@ -189,15 +189,7 @@ noreturn void world_exit(void) {
     panic("sched: a dead world was scheduled");
 }
 
-// What signal_pending() finds at the cost of a few instructions; sometimes true for nothing.
-static inline bool signal_may_be_pending(const struct world *w) {
-    const struct process *p = w->process;
-    signal_set pending = READ_ONCE(w->signals.pending) | READ_ONCE(p->pending);
-    return pending & (~w->signals.blocked | w->signals.waiting_for) || READ_ONCE(p->exec_world) ||
-           READ_ONCE(p->exiting) | READ_ONCE(p->stopping);
-}
-
-static noinline void work_before_user(struct trap_frame *frame) {
+void exit_to_user_slowly(struct trap_frame *frame) {
     do {
         irq_enable();
         cond_resched();
@@ -210,9 +202,8 @@ static noinline void work_before_user(struct trap_frame *frame) {
 
 void exit_to_user(struct trap_frame *frame) {
     irq_disable();
-    if (unlikely(READ_ONCE(THIS_CPU->need_resched) || signal_may_be_pending(current) ||
-                 frame_needs_restart(frame)))
-        work_before_user(frame);
+    if (unlikely(work_before_user(current) || frame_needs_restart(frame)))
+        exit_to_user_slowly(frame);
 }
 
 void sched_arm(uint64_t deadline) {

@@ -52,12 +52,16 @@ void mutex_lock(struct mutex *m) {
     waitq_finish(&w);
 }
 
+static noinline void wake_next(struct mutex *m, const struct world *owner) {
+    ASSERTF(owner == current, "mutex unlocked by a world that has not locked it");
+    waitq_wake_one(&m->waiters, 0);
+}
+
 void mutex_unlock(struct mutex *m) {
-    ASSERT(m->owner == current);
     // A full barrier: a waiter that is not seen in the queue yet sees that the mutex is free.
-    (void)__atomic_exchange_n(&m->owner, NULL, __ATOMIC_SEQ_CST);
-    if (unlikely(!list_empty(&m->waiters.waiters)))
-        waitq_wake_one(&m->waiters, 0);
+    struct world *owner = __atomic_exchange_n(&m->owner, NULL, __ATOMIC_SEQ_CST);
+    if (unlikely(!list_empty(&m->waiters.waiters) || owner != current))
+        wake_next(m, owner);
 }
 
 bool mutex_held(const struct mutex *m) {
