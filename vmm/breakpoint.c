@@ -190,7 +190,9 @@ int breakpoint_hit(struct vcpu *v) {
     return 1;
 }
 
-void breakpoint_enter_slow(struct vcpu *v) {
+void breakpoint_enter(struct vcpu *v) {
+    if (v->control & CHRONO_MEMORY_KEPT)
+        return;
     struct stage2 *s = v->vm->stage2;
     struct code_page *p;
     spin_lock(&s->lock);

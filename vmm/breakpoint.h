@@ -11,11 +11,7 @@ int stage2_set_breakpoint(struct vm *vm, const struct chrono_breakpoint *b);
 // executed); 2: ours: KVM_EXIT_DEBUG. v->lock held, may sleep.
 int breakpoint_hit(struct vcpu *v);
 // KVM_RUN begins: user space may have written to a page with breakpoints. v->lock held, may sleep.
-void breakpoint_enter_slow(struct vcpu *v);
-static inline void breakpoint_enter(struct vcpu *v) {
-    if (unlikely(v->vm->debugged) && !(v->control & CHRONO_MEMORY_KEPT))
-        breakpoint_enter_slow(v);
-}
+void breakpoint_enter(struct vcpu *v);
 
 // ---- for vmm/stage2.c and watch.c: the stage2's lock held ----
 bool breakpoint_in(const struct vm *vm, uint64_t gpa, uint64_t size);

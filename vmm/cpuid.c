@@ -238,15 +238,19 @@ static void give(struct vcpu *v, const struct kvm_cpuid_entry2 *e) {
     v->gpr[GPR_RDX] = e->edx;
 }
 
+static noinline int give_missing(struct vcpu *v, const struct vm_exit *exit) {
+    struct kvm_cpuid_entry2 made = missing(v, (uint32_t)v->gpr[GPR_RAX], (uint32_t)v->gpr[GPR_RCX]);
+    give(v, &made);
+    vcpu_skip(v, exit->length);
+    return 1;
+}
+
 int cpuid_exit(struct vcpu *v, const struct vm_exit *exit) {
-    uint32_t leaf = (uint32_t)v->gpr[GPR_RAX], subleaf = (uint32_t)v->gpr[GPR_RCX];
-    const struct kvm_cpuid_entry2 *e = find(v, leaf, subleaf);
-    if (likely(e)) {
-        give(v, e);
-    } else {
-        struct kvm_cpuid_entry2 made = missing(v, leaf, subleaf);
-        give(v, &made);
-    }
+    const struct kvm_cpuid_entry2 *e = find(v, (uint32_t)v->gpr[GPR_RAX],
+                                            (uint32_t)v->gpr[GPR_RCX]);
+    if (unlikely(!e))
+        return give_missing(v, exit);
+    give(v, e);
     vcpu_skip(v, exit->length);
     return 1;
 }

@@ -53,15 +53,18 @@ static int look_again(struct vcpu *v, const struct vm_exit *e) {
 }
 
 // ---- ports --------------------------------------------------------------------------------------
-static int complete_io(struct vcpu *v) {
-    if (v->pending.in) {
-        uint64_t *rax = &v->gpr[GPR_RAX];
-        switch (v->pending.size) { // narrow results leave the rest of RAX alone
-        case 1: *rax = (*rax & ~0xffull) | *(uint8_t *)v->pio_data; break;
-        case 2: *rax = (*rax & ~0xffffull) | *(uint16_t *)v->pio_data; break;
-        default: *rax = *(uint32_t *)v->pio_data;
-        }
+static int complete_in(struct vcpu *v) {
+    uint64_t *rax = &v->gpr[GPR_RAX];
+    switch (v->pending.size) { // narrow results leave the rest of RAX alone
+    case 1: *rax = (*rax & ~0xffull) | *(uint8_t *)v->pio_data; break;
+    case 2: *rax = (*rax & ~0xffffull) | *(uint16_t *)v->pio_data; break;
+    default: *rax = *(uint32_t *)v->pio_data;
     }
+    vcpu_skip(v, v->pending.length);
+    return GO_ON;
+}
+
+static int complete_out(struct vcpu *v) {
     vcpu_skip(v, v->pending.length);
     return GO_ON;
 }
@@ -71,17 +74,20 @@ static int port(struct vcpu *v, const struct vm_exit *e) {
         return emulate_string_io(v, e);
     struct kvm_run *r = v->run;
     r->exit_reason = KVM_EXIT_IO;
-    r->io.direction = e->io.in ? KVM_EXIT_IO_IN : KVM_EXIT_IO_OUT;
     r->io.size = e->io.size;
     r->io.port = e->io.port;
     r->io.count = 1;
     r->io.data_offset = PAGE_SIZE;
-    if (!e->io.in)
-        *(uint32_t *)v->pio_data = (uint32_t)v->gpr[GPR_RAX];
-    v->pending.in = e->io.in;
-    v->pending.size = e->io.size;
     v->pending.length = e->length;
-    v->complete = complete_io;
+    if (e->io.in) {
+        r->io.direction = KVM_EXIT_IO_IN;
+        v->pending.size = e->io.size;
+        v->complete = complete_in;
+    } else {
+        r->io.direction = KVM_EXIT_IO_OUT;
+        *(uint32_t *)v->pio_data = (uint32_t)v->gpr[GPR_RAX];
+        v->complete = complete_out;
+    }
     return USER_SPACE;
 }
 

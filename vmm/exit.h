@@ -53,6 +53,7 @@ enum exit_kind {
 };
 
 struct vm_exit {
+    struct vm_exit *next; // in the ring of the vCPU's last exits, which the next one overwrites
     enum exit_kind kind;
     uint32_t raw_reason;    // the hardware's number, for reports and KVM_EXIT_UNKNOWN
     uint64_t rip, count;    // where it came

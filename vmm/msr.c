@@ -201,7 +201,7 @@ static int write_tsc(struct vcpu *v, uint64_t value, bool host) {
     return 0;
 }
 
-static noinline int write_special(struct vcpu *v, const struct msr *m, uint64_t value, bool host) {
+static int write_special(struct vcpu *v, const struct msr *m, uint64_t value, bool host) {
     switch (m->index) {
     case MSR_TSC: return write_tsc(v, value, host);
     case MSR_TSC_ADJUST: return write_tsc_adjust(v, value, host);
@@ -212,6 +212,11 @@ static noinline int write_special(struct vcpu *v, const struct msr *m, uint64_t 
 }
 
 // ---- one register ------------------------------------------------------------------------------
+// It is a field of struct vcpu, and that is current.
+static inline bool simply_readable(const struct vcpu *v, const struct msr *m) {
+    return m->kind <= TYPED && !(v->stale & m->part);
+}
+
 // 0, or -ENOENT: there is no such register. Parts that are stale must be on this processor.
 static int read_msr(struct vcpu *v, uint32_t index, uint64_t *value) {
     const struct msr *m = find(index);
@@ -237,29 +242,40 @@ static int read_msr(struct vcpu *v, uint32_t index, uint64_t *value) {
     return 0;
 }
 
-// The same, or -EINVAL: the value is not allowed. host: user space asks, which may do more.
+// A field of struct vcpu may have this value; all is said with that of the kinds that need no more than the value.
+static inline bool simply_valid(const struct msr *m, uint64_t value) {
+    switch (m->kind) {
+    case STORED: return !(value & ~m->mask);
+    case ADDRESS: return canonical(value);
+    case TYPES: return memory_types_valid(value, true);
+    case FIXED: return memory_types_valid(value, false);
+    }
+    return false;
+}
+
+static bool valid(const struct vcpu *v, const struct msr *m, uint64_t value) {
+    switch (m->kind) {
+    case PHYSICAL: return !(value & ~physical(v, m->mask));
+    case TYPED:
+        return !(value & ~(physical(v, m->mask) | 0xff)) &&
+               memory_types_valid((uint8_t)value, false);
+    }
+    return simply_valid(m, value);
+}
+
+// As read_msr(), or -EINVAL: the value is not allowed. host: user space asks, which may do more.
 static int write_msr(struct vcpu *v, uint32_t index, uint64_t value, bool host) {
     const struct msr *m = find(index);
     if (!m)
         return -ENOENT;
     vcpu_sync(v, m->part);
-    bool valid = true;
     switch (m->kind) {
     case CONSTANT: return host && value == m->mask ? 0 : -EINVAL;
     case IGNORED: return 0;
     case ZERO: return value ? -EINVAL : 0;
-    case STORED: valid = !(value & ~m->mask); break;
-    case ADDRESS: valid = canonical(value); break;
-    case TYPES: valid = memory_types_valid(value, true); break;
-    case FIXED: valid = memory_types_valid(value, false); break;
-    case PHYSICAL: valid = !(value & ~physical(v, m->mask)); break;
-    case TYPED:
-        valid = !(value & ~(physical(v, m->mask) | 0xff)) &&
-                memory_types_valid((uint8_t)value, false);
-        break;
     case SPECIAL: return write_special(v, m, value, host);
     }
-    if (!valid)
+    if (!valid(v, m, value))
         return -EINVAL;
     *field(v, m) = value;
     vcpu_changed(v, m->part);
@@ -309,7 +325,7 @@ static uint64_t reason_of(int err) {
     return err == -ENOENT ? KVM_MSR_EXIT_REASON_UNKNOWN : KVM_MSR_EXIT_REASON_INVAL;
 }
 
-int msr_exit_read(struct vcpu *v, const struct vm_exit *e) {
+static noinline int read_slowly(struct vcpu *v, const struct vm_exit *e) {
     uint32_t index = (uint32_t)v->gpr[GPR_RCX];
     if (v->vm->msr_filter && !msr_filter_allows(v->vm, index, false))
         return refuse(v, e, false, KVM_MSR_EXIT_REASON_FILTER);
@@ -322,13 +338,34 @@ int msr_exit_read(struct vcpu *v, const struct vm_exit *e) {
     return 1;
 }
 
-int msr_exit_write(struct vcpu *v, const struct vm_exit *e) {
+static noinline int write_slowly(struct vcpu *v, const struct vm_exit *e) {
     uint32_t index = (uint32_t)v->gpr[GPR_RCX];
     if (v->vm->msr_filter && !msr_filter_allows(v->vm, index, true))
         return refuse(v, e, true, KVM_MSR_EXIT_REASON_FILTER);
     int err = write_msr(v, index, written_value(v), false);
     if (unlikely(err))
         return refuse(v, e, true, reason_of(err));
+    vcpu_skip(v, e->length);
+    return 1;
+}
+
+// The short ways, for registers that need nothing but their field; all others take the long ones above.
+int msr_exit_read(struct vcpu *v, const struct vm_exit *e) {
+    const struct msr *m = find((uint32_t)v->gpr[GPR_RCX]);
+    if (unlikely(!m || v->vm->msr_filter || !simply_readable(v, m)))
+        return read_slowly(v, e);
+    give_value(v, *field(v, m));
+    vcpu_skip(v, e->length);
+    return 1;
+}
+
+int msr_exit_write(struct vcpu *v, const struct vm_exit *e) {
+    const struct msr *m = find((uint32_t)v->gpr[GPR_RCX]);
+    uint64_t value = written_value(v);
+    if (unlikely(!m || v->vm->msr_filter || (v->stale & m->part) || !simply_valid(m, value)))
+        return write_slowly(v, e);
+    *field(v, m) = value;
+    v->dirty |= m->part;
     vcpu_skip(v, e->length);
     return 1;
 }

@@ -77,6 +77,7 @@ bool probe_guest_create(struct probe_guest *g) {
     g->vm->vcpus[0] = g->v;
     g->vm->vcpu_count = 1;
     g->v->vm = g->vm;
+    vcpu_link_recent(g->v);
     map_all(g);
     if (vmm_vendor->vcpu_init(g->v))
         goto no_memory;
@@ -153,7 +154,7 @@ void probe_guest_pass(struct probe_guest *g, uint64_t ticks, struct vm_exit *e) 
         vmm_vendor->vcpu_unload(v);
     irq_disable(); // boot: this world does not move
     vmm_vendor->vcpu_load(v);
-    vmm_vendor->run(v, g->intercepts, ticks, e);
+    *e = *vmm_vendor->run(v, g->intercepts, ticks);
     vmm_vendor->sync(v, PART_RIP | PART_RSP | PART_RFLAGS | PART_BLOCKING);
     vmm_vendor->vcpu_put(v);
     irq_enable();

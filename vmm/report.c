@@ -58,10 +58,11 @@ static void report_instruction(struct vcpu *v) {
 }
 
 static void report_recent(struct vcpu *v) {
-    unsigned n = MIN(v->recent_next, (unsigned)ARRAY_SIZE(v->recent));
-    for (unsigned i = n; i-- > 0;) {
-        unsigned at = (v->recent_next - 1 - i) % ARRAY_SIZE(v->recent);
-        const struct vm_exit *e = &v->recent[at];
+    const struct vm_exit *e = v->last;
+    for (unsigned i = ARRAY_SIZE(v->recent); i-- > 0;) {
+        e = e->next; // the oldest first
+        if (e->kind == EXIT_HOST)
+            continue; // there were fewer
         log_error("vmm:   exit -%u: %s, qualification %llx, rip %llx, count %llu", i,
                   exit_name(e->kind), (unsigned long long)e->qualification,
                   (unsigned long long)e->rip, (unsigned long long)e->count);

@@ -125,13 +125,6 @@ bool vcpu_event_due(struct vcpu *v) {
     return nmi || interrupt || window || stop_due(v);
 }
 
-// KVM_RUN begins, with the same v->control: does anything else differ from what settle() last prepared for?
-static bool needs_settling(const struct vcpu *v) {
-    return (v->control & CHRONO_STEP) | v->run->request_interrupt_window |
-           (v->intercepts & ~LASTING_INTERCEPTS) | !v->ticks | v->guest_debug.control |
-           (v->hw_dr7 & DR7_ENABLES) | v->has_signal_mask | v->vm->debugged;
-}
-
 // Something outside of the guest wants the processor or the world.
 static bool host_wants(const struct vcpu *v) {
     return this_cpu()->need_resched || __atomic_load_n(&v->wake_requested, __ATOMIC_RELAXED) ||
@@ -170,9 +163,11 @@ static int settle(struct vcpu *v) {
     uint64_t ticks = ticks_to_stop(v);
     v->intercepts = intercepts(v);
     v->ticks = ticks && !steps_by_tick(v) ? ticks : 1; // (0: the count is reached in a shadow)
-    v->special = v->xcr0_hw || (v->control & (CHRONO_STOP_AT | CHRONO_STOP_TSC));
+    v->special = v->xcr0_hw || (v->control & (CHRONO_STOP_AT | CHRONO_STOP_TSC | CHRONO_VTIME));
     if (single_step(v) || vmm_clock.info.kind == CHRONO_CLOCK_PMC)
         v->attention = true; // again before the next one
+    v->settle_each_run = (v->intercepts & ~LASTING_INTERCEPTS) || v->guest_debug.control ||
+                         (v->hw_dr7 & DR7_ENABLES) || v->has_signal_mask;
     return GO_ON;
 }
 
@@ -205,33 +200,33 @@ static void end_special(const struct vcpu *v) {
 }
 
 // The first passage after settle().
-static void run_anew(struct vcpu *v, struct vm_exit *e) {
+static struct vm_exit *run_anew(struct vcpu *v) {
     bool by_flag = steps_by_flag(v) && !(v->rflags & RFLAGS_TF);
     if (by_flag)
         set_trap_flag(v, true);
     begin_special(v);
-    vmm_vendor->run(v, v->intercepts, v->ticks, e);
+    struct vm_exit *e = vmm_vendor->run(v, v->intercepts, v->ticks);
     end_special(v);
     if (by_flag)
         set_trap_flag(v, false);
+    return e;
 }
 
-// A later one, of a special vCPU. False: it must be settled first.
-static bool run_on_specially(struct vcpu *v, struct vm_exit *e) {
+// A later one, of a special vCPU. NULL: it must be settled first.
+static struct vm_exit *run_on_specially(struct vcpu *v) {
     if (v->attention | v->unloaded | v->event.any | THIS_CPU->need_resched)
-        return false;
+        return NULL;
     v->ticks = ticks_to_stop(v);
     if (!v->ticks)
-        return false;
+        return NULL;
     begin_special(v);
-    vmm_vendor->run_on(v, v->ticks, e);
+    struct vm_exit *e = vmm_vendor->run_for(v, v->ticks);
     end_special(v);
-    return true;
+    return e;
 }
 
-// Turns interrupts off, with the vCPU on this processor: mostly it was here before.
+// Interrupts are off: gets the vCPU on this processor, where mostly it was before.
 static inline void load(struct vcpu *v) {
-    irq_disable();
     if (likely(v->hw_cpu == (int)THIS_CPU->id)) {
         vmm_vendor->vcpu_load(v);
     } else {
@@ -260,23 +255,20 @@ static int get_ready(struct vcpu *v) {
 }
 
 static int loop(struct vcpu *v) {
-    if (needs_settling(v))
-        v->attention = true;
     for (;;) {
         int r;
-        struct vm_exit *e = &v->recent[v->recent_next % ARRAY_SIZE(v->recent)];
+        struct vm_exit *e;
         irq_disable();
         if (likely(!(v->gate | v->event.any | THIS_CPU->need_resched))) {
-            vmm_vendor->run_on(v, v->ticks, e);
-        } else if (!run_on_specially(v, e)) {
+            e = vmm_vendor->run_on(v);
+        } else if (!(e = run_on_specially(v))) {
             irq_enable();
             r = get_ready(v);
             if (r != GO_ON)
                 return r;
-            run_anew(v, e);
+            e = run_anew(v);
         }
         irq_enable();
-        v->recent_next++;
         v->exits[e->kind]++;
         v->skipped = false;
         r = exit_handlers[e->kind](v, e);
@@ -295,48 +287,47 @@ static void switched_out(struct world *w) {
     vmm_vendor->vcpu_put(v);
 }
 
-// The guest's x87, SSE and AVX registers take the place of the program's, for the scheduler too.
+// The guest's x87, SSE and AVX registers take the place of the program's, for the scheduler too, and the vCPU is on
+// this processor: from now on what is stale is here.
 static void *enter_guest_mode(struct vcpu *v) {
     struct world *w = current;
     void *host_fpu = w->fpu;
-    fpu_save(host_fpu);
     irq_disable();
+    fpu_exchange(host_fpu, v->fpu);
     w->fpu = v->fpu;
-    fpu_load(v->fpu);
     w->vcpu = v;
     w->switched_out = switched_out;
+    load(v);
     irq_enable();
-    v->costs.xsaves += 2;
     return host_fpu;
 }
 
 static void leave_guest_mode(struct vcpu *v, void *host_fpu) {
     struct world *w = current;
     irq_disable();
-    fpu_save(v->fpu);
+    fpu_exchange(v->fpu, host_fpu);
     w->fpu = host_fpu;
-    fpu_load(host_fpu);
     v->unloaded = true;
     vmm_vendor->vcpu_put(v);
     w->vcpu = NULL;
     w->switched_out = NULL;
     irq_enable();
-    v->costs.xsaves += 2;
     v->costs.user_exits++;
 }
 
 // What user space reads after every KVM_RUN.
 static void publish(struct vcpu *v) {
     struct kvm_run *r = v->run;
+    struct chrono_run *c = v->chrono;
     r->ready_for_interrupt_injection = interrupt_window_open(v);
     r->if_flag = (v->rflags & RFLAGS_IF) != 0;
     r->cr8 = v->cr8;
     r->apic_base = v->msr.apic_base;
     r->flags = 0;
-    v->chrono->count = v->count;
-    v->chrono->injected = v->injected_at == v->count ? v->injected : 0;
-    v->chrono->rip = v->complete_rip = v->rip;
-    v->chrono->rcx = v->gpr[GPR_RCX];
+    c->count = v->count;
+    c->injected = v->injected_at == v->count ? v->injected : 0;
+    c->rip = v->complete_rip = v->rip;
+    c->rcx = v->gpr[GPR_RCX];
     if (unlikely(r->kvm_valid_regs))
         vcpu_sync_regs_out(v);
 }
@@ -375,14 +366,16 @@ static int check_control(const struct vcpu *v) {
     return counts && vmm_clock.info.kind == CHRONO_CLOCK_NONE ? -EOPNOTSUPP : 0;
 }
 
-long vcpu_run(struct vcpu *v) {
-    v->stop_at = READ_ONCE(v->chrono->stop_count);
+static long run_locked(struct vcpu *v) {
     uint32_t control = READ_ONCE(v->chrono->control);
+    if (unlikely(v->settle_each_run | v->run->request_interrupt_window))
+        v->attention = true;
     if (unlikely(v->control != control)) {
         v->control = control;
         v->attention = true;
     }
-    if (unlikely(v->control)) {
+    if (unlikely(control)) {
+        v->stop_at = READ_ONCE(v->chrono->stop_count);
         int err = check_control(v);
         if (err)
             return err;
@@ -397,13 +390,32 @@ long vcpu_run(struct vcpu *v) {
         return -EINVAL;
     v->cr8 = cr8;
     v->count = v->chrono->count;
+    if (unlikely(v->vm->debugged)) {
+        v->attention = true;
+        breakpoint_enter(v);
+    }
     void *host_fpu = enter_guest_mode(v);
-    load(v); // from now on what is stale is on this processor
-    irq_enable();
-    breakpoint_enter(v);
     int r = run(v);
     watch_step_done(v);
     publish(v);
     leave_guest_mode(v, host_fpu);
+    return r;
+}
+
+// The mask of KVM_SET_SIGNAL_MASK in place of the thread's, which only the world itself changes, or back.
+static void exchange_masks(struct vcpu *v) {
+    signal_set blocked = current->signals.blocked;
+    current->signals.blocked = v->signal_mask;
+    v->signal_mask = blocked;
+}
+
+long vcpu_run(struct vcpu *v) {
+    mutex_lock(&v->lock);
+    if (unlikely(v->has_signal_mask))
+        exchange_masks(v);
+    long r = run_locked(v);
+    if (unlikely(v->has_signal_mask))
+        exchange_masks(v);
+    mutex_unlock(&v->lock);
     return r;
 }

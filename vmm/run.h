@@ -2,7 +2,7 @@
 #pragma once
 #include "vmm/vcpu.h"
 
-// The work of KVM_RUN. v->lock held, interrupts on. 0 with kvm_run filled in, or -EINTR, -EFAULT, ...
+// KVM_RUN. Takes v->lock. 0 with kvm_run filled in, or -EINTR, -EFAULT, ...
 long vcpu_run(struct vcpu *v);
 // The second level of exit handling, by enum exit_kind (exit.c). 1: run the guest again; 0: back to user
 // space with kvm_run filled in; or a negative errno. Interrupts on, may sleep.

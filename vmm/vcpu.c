@@ -91,6 +91,7 @@ struct vcpu *vcpu_create(struct vm *vm, unsigned id) {
     v->vm = vm;
     v->id = id;
     v->hw_cpu = -1;
+    vcpu_link_recent(v);
     mutex_init(&v->lock);
     if (!allocate(v)) {
         release(v);

@@ -56,9 +56,19 @@ enum {
     PART_EAGER = PART_RIP | PART_RFLAGS | PART_BLOCKING | PART_PAT,
 };
 
+// Of a passage through the guest, for the vendor's assembly (vmm/intel/entry.S has the offsets). Entry and exit read
+// the TSC; in between the guest's is its host's plus an offset: `tsc_base`, less the first reading where `tsc_mask`
+// is all ones (virtual time, which stands still between passages) and not 0.
+struct passage {
+    uint64_t stack; // the host's RSP meanwhile
+    uint64_t tsc_base, tsc_mask, tsc_in, tsc_out;
+    uint64_t launched; // VT-x: VMRESUME, not VMLAUNCH
+};
+
 struct vcpu {
     // (V) Always current but for RSP. First, because entries and exits come with this address.
     uint64_t gpr[16];
+    struct passage passage;
     struct vm *vm;     // (I)
     unsigned id;       // (I) as given to KVM_CREATE_VCPU
     struct mutex lock; // taken by every ioctl of the vCPU
@@ -119,7 +129,8 @@ struct vcpu {
         };
         uint32_t gate;
     };
-    bool skipped; // (V) vcpu_skip() was called
+    bool skipped;         // (V) vcpu_skip() was called
+    bool settle_each_run; // (V) what was prepared for does not last beyond a KVM_RUN
 
     struct kvm_run *run; // (I) shared with user space, in the direct map; it may change at any time
     void *pio_data;      // (I) the same: data of port accesses, one page
@@ -150,7 +161,7 @@ struct vcpu {
     struct chrono_costs costs; // but for `exits`, the sum of these:
     uint64_t exits[EXIT_KIND_COUNT];
     struct vm_exit recent[32]; // ring of the last exits, for reports
-    unsigned recent_next;
+    struct vm_exit *last;      // among them
 };
 
 struct memory_slot {
@@ -190,6 +201,12 @@ struct vm {
 // The vendor in use, or NULL when this machine has no usable virtualization (then /dev/kvm is absent).
 extern const struct vmm_vendor *vmm_vendor;
 
+// For a new vCPU: makes a ring of v->recent.
+static inline void vcpu_link_recent(struct vcpu *v) {
+    for (unsigned i = 0; i < ARRAY_SIZE(v->recent); i++)
+        v->recent[i].next = &v->recent[(i + 1) % ARRAY_SIZE(v->recent)];
+    v->last = v->recent;
+}
 // vcpu_sync() (vcpu_parts.h) for callers outside of KVM_RUN (ioctls): fetches them from whatever processor has them. May wait.
 void vcpu_fetch(struct vcpu *v, uint32_t parts);
 // Loads the vCPU on this processor, wherever it was, and turns interrupts off; they stay off.

@@ -1,5 +1,6 @@
 // The ioctls of a vCPU.
 #include "cpu/fpu.h"
+#include "fs/file.h"
 #include "lib/errno.h"
 #include "lib/printf.h"
 #include "mm/uaccess.h"
@@ -123,29 +124,20 @@ static long set_signal_mask(struct vcpu *v, unsigned long arg) {
             return -EFAULT;
     }
     v->has_signal_mask = arg;
+    v->attention = true; // signals that wait
     v->signal_mask = set & ~(SIGNAL_BIT(SIGKILL) | SIGNAL_BIT(SIGSTOP));
     return 0;
 }
 
-// KVM_RUN with the mask of KVM_SET_SIGNAL_MASK in place of the thread's.
-static long run(struct vcpu *v) {
-    if (likely(!v->has_signal_mask))
-        return vcpu_run(v);
-    struct world_signals *s = &current->signals;
-    signal_set saved = s->blocked;
-    s->blocked = v->signal_mask; // only the world itself changes it
-    long r = vcpu_run(v);
-    s->blocked = saved;
-    return r;
-}
-
 #define VMREADS_PER_EXIT  4 // and
 #define VMWRITES_PER_EXIT 1 // on every way: intel/run.c and entry.S do not count them one by one
+#define XSAVES_PER_RUN    4 // and XRSTOR
 
 static long get_costs(struct vcpu *v, unsigned long arg) {
     struct chrono_costs c = v->costs;
     for (unsigned i = 0; i < EXIT_KIND_COUNT; i++)
         c.exits += v->exits[i];
+    c.xsaves = c.user_exits * XSAVES_PER_RUN;
     c.vmreads += c.exits * VMREADS_PER_EXIT;
     c.vmwrites += c.exits * VMWRITES_PER_EXIT;
     return copy_to_user((void __user *)arg, &c, sizeof(c));
@@ -161,8 +153,7 @@ static long get_exits(struct vcpu *v, unsigned long arg) {
     return copy_to_user((void __user *)arg, &c, sizeof(c));
 }
 
-// (Not inlined: KVM_RUN is much more frequent and wants few registers.)
-static noinline long locked(struct vcpu *v, unsigned cmd, unsigned long arg) {
+static long locked(struct vcpu *v, unsigned cmd, unsigned long arg) {
     switch (cmd) {
     case KVM_GET_REGS: return get_regs(v, arg);
     case KVM_SET_REGS: return set_regs(v, arg);
@@ -205,11 +196,18 @@ static noinline long locked(struct vcpu *v, unsigned cmd, unsigned long arg) {
     return -EINVAL;
 }
 
-long vcpu_ioctl(struct vcpu *v, unsigned cmd, unsigned long arg) {
-    if (unlikely(v->vm->space != current->process->space))
-        return -EIO; // inherited over fork
+static noinline long ioctl(struct vcpu *v, unsigned cmd, unsigned long arg) {
     mutex_lock(&v->lock);
-    long r = likely(cmd == KVM_RUN) ? (arg ? -EINVAL : run(v)) : locked(v, cmd, arg);
+    long r = locked(v, cmd, arg);
     mutex_unlock(&v->lock);
     return r;
+}
+
+long vcpu_ioctl(struct file *f, unsigned cmd, unsigned long arg) {
+    struct vcpu *v = f->data;
+    if (unlikely(v->vm->space != current->process->space))
+        return -EIO; // inherited over fork
+    if (unlikely(cmd != KVM_RUN))
+        return ioctl(v, cmd, arg);
+    return unlikely(arg) ? -EINVAL : vcpu_run(v);
 }

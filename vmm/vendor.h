@@ -61,12 +61,14 @@ struct vmm_vendor {
 
     // (L) Events of v->event that can be delivered now are put into the entry; writes dirty parts, applies
     // intercepts, runs the guest for at most `ticks` ticks (UINT64_MAX: until the host's next timer),
-    // and fills in the exit. Adds to v->count what the guest executed. All parts but PART_EAGER become
+    // and returns the exit, v->last. Adds to v->count what the guest executed. All parts but PART_EAGER become
     // stale. No vcpu_put() since vcpu_load(), and the same world.
-    void (*run)(struct vcpu *v, uint32_t intercepts, uint64_t ticks, struct vm_exit *e);
+    struct vm_exit *(*run)(struct vcpu *v, uint32_t intercepts, uint64_t ticks);
     // (L) The same once more as the last run() was: with its intercepts, TSC and breakpoints, and no event to
-    // be delivered.
-    void (*run_on)(struct vcpu *v, uint64_t ticks, struct vm_exit *e);
+    // be delivered. run_for(): but for so many ticks, and with virtual time as it is now. run_on(): the guest sees
+    // no virtual time.
+    struct vm_exit *(*run_for)(struct vcpu *v, uint64_t ticks);
+    struct vm_exit *(*run_on)(struct vcpu *v);
 
     // Second-level tables changed: no processor may use old translations of this VM after return. Any
     // context that may wait for other processors. `address_space`: its root.

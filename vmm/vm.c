@@ -72,10 +72,6 @@ static const struct file_ops vm_file_ops = {
     .seek = file_no_seek,
 };
 
-static long vcpu_file_ioctl(struct file *f, unsigned cmd, unsigned long arg) {
-    return vcpu_ioctl(f->data, cmd, arg);
-}
-
 static void vcpu_file_release(struct file *f) {
     struct vcpu *v = f->data;
     vm_put(v->vm);
@@ -102,7 +98,7 @@ static int vcpu_file_mmap(struct file *f, struct region *r) {
 }
 
 static const struct file_ops vcpu_file_ops = {
-    .ioctl = vcpu_file_ioctl,
+    .ioctl = vcpu_ioctl,
     .mmap = vcpu_file_mmap,
     .release = vcpu_file_release,
     .seek = file_no_seek,

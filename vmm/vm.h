@@ -25,7 +25,7 @@ void vcpu_free(struct vcpu *v);
 // The ioctls of the three kinds of descriptors. `arg` is the user's, untrusted.
 long vmm_system_ioctl(struct file *f, unsigned cmd, unsigned long arg);
 long vm_ioctl(struct vm *vm, unsigned cmd, unsigned long arg);
-long vcpu_ioctl(struct vcpu *v, unsigned cmd, unsigned long arg);
+long vcpu_ioctl(struct file *f, unsigned cmd, unsigned long arg);
 // KVM_CHECK_EXTENSION: what KVM's documentation says for that capability; 0: absent.
 long vmm_check_extension(unsigned long cap);
 // KVM_ENABLE_CAP on a VM.

@@ -34,8 +34,6 @@ static bool kept[PROCESSORS][VCPUS + 1]; // by VPID: it has translations that ar
 bool vmx_pmc_on;
 void vmx_msrs_changed(struct vcpu *v) {}
 void vmx_read_kernel_gs_base(struct vcpu *v) {}
-void vmx_load_guest_msrs(struct vcpu *v) {}
-void vmx_set_host_state(struct vcpu *v) {}
 void vmx_write_host_state(struct vcpu *v) {}
 
 // this_cpu() reads through GS.
@@ -148,7 +146,8 @@ static struct vcpu *new_vcpu(unsigned i) {
 static void load(struct vcpu *v) {
     if (v->hw_cpu >= 0 && v->hw_cpu != (int)here())
         vmx_vcpu_unload(v);
-    vmx_vcpu_load(v);
+    if (vmx_cpus[here()].loaded != v) // vmx_vcpu_load()
+        vmx_make_current(v);
     assert_int_equal(v->hw_cpu, here());
     assert_ptr_equal(vmx_cpus[here()].loaded, v);
 }
@@ -159,14 +158,14 @@ static void a_move_flushes_where_it_goes(void **state) {
     assert_int_equal(seen.invvpid, 1); // the VPID may have been another vCPU's
     load(v);
     assert_int_equal(seen.invvpid, 1); // it stays
-    vmx_of(v)->passage.launched = 1;
+    v->passage.launched = 1;
     go_to(2);
     load(v);
     assert_int_equal(seen.invvpid, 2);
     assert_int_equal(seen.vpid, 1);
     assert_int_equal(active_on[0][1], 0); // written back where it was
     assert_null(vmx_cpus[0].loaded);
-    assert_int_equal(vmx_of(v)->passage.launched, 0); // VMLAUNCH again
+    assert_int_equal(v->passage.launched, 0); // VMLAUNCH again
     go_to(0);
     load(v);
     assert_int_equal(seen.invvpid, 3);

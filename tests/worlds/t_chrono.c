@@ -10,7 +10,7 @@
 #include "../../vmm/extension.h"
 
 GUEST64(loop, "xor %eax, %eax; 1: inc %rax; jmp 1b")
-GUEST64(mixed, "1: inc %rax; cpuid; inc %rbx; jmp 1b")
+GUEST64(mixed, "1: inc %rax; cpuid; inc %rsi; jmp 1b")
 GUEST64(time, "rdtsc; mov %rax, %rbx; nop; nop; rdtsc; hlt")
 GUEST64(rand, "rdrand %rbx; setc %cl; rdseed %r9d; pause; hlt")
 GUEST64(store, "mov $0x100000, %ebx; movl $1, (%rbx); mov 4(%rbx), %eax; movl $2, 8(%rbx); hlt")
@@ -141,7 +141,7 @@ static void test_host_time(void) {
     start64(&m, guest_mixed, guest_mixed_end);
     stop = chrono(&m)->stop_count = __rdtsc() + 300000;
     CHECK_EQUAL("the same among exits", run(&m), KVM_EXIT_CHRONO_STOP);
-    check(__rdtsc() >= stop && regs(&m).rbx > 0, "not before its time", "%llu", regs(&m).rbx);
+    check(__rdtsc() >= stop && regs(&m).rsi > 0, "not before its time", "%llu", regs(&m).rsi);
     chrono(&m)->control = CHRONO_STOP_TSC | CHRONO_STOP_AT;
     CHECK_EQUAL("two ends", run(&m), -EINVAL);
     chrono(&m)->control = CHRONO_STOP_TSC | CHRONO_MASK_IRQS;

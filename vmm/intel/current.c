@@ -14,7 +14,7 @@ static void clear_here(void *arg) {
     vmclear(vmx_of(v)->vmcs);
     if (x->loaded == v)
         x->loaded = NULL;
-    vmx_of(v)->passage.launched = 0;
+    v->passage.launched = 0;
     __atomic_store_n(&v->hw_cpu, -1, __ATOMIC_RELEASE);
 }
 
@@ -38,16 +38,10 @@ void vmx_make_current(struct vcpu *v) {
     x->loaded = v;
     if (moved) {
         v->hw_cpu = this_cpu()->id;
+        v->attention = true; // the next entry is vmx_run()'s, not another one like the last
         vmx_write_host_state(v);
         vmx_flush_vpid(vmx_of(v)->vpid); // what an earlier stay here left behind
     }
-}
-
-void vmx_vcpu_load(struct vcpu *v) {
-    vmx_load_guest_msrs(v);
-    if (unlikely(((struct vmx_cpu *)this_cpu()->vmm)->loaded != v))
-        vmx_make_current(v);
-    vmx_set_host_state(v);
 }
 
 // VPIDs in use, a bit each; 0 is the host's (SDM vol. 3, "Virtual-Processor Identifiers").

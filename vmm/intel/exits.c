@@ -31,7 +31,7 @@ const struct vmx_reason vmx_reasons[VMX_REASONS] = {
     [27] = {EXIT_VMX_INSN, NEEDS_LENGTH},
     [28] = {EXIT_CR, NEEDS_ALL},
     [29] = {EXIT_DR, NEEDS_ALL},
-    [VMX_REASON_IO] = {EXIT_IO, NEEDS_LENGTH | NEEDS_DETAILS},
+    [VMX_REASON_IO] = {EXIT_IO, NEEDS_DETAILS},
     [31] = {EXIT_RDMSR, NEEDS_LENGTH},
     [32] = {EXIT_WRMSR, NEEDS_LENGTH},
     [33] = {EXIT_ENTRY_FAILED, NEEDS_QUALIFICATION | NEEDS_DETAILS}, // invalid guest state
@@ -58,19 +58,25 @@ const struct vmx_reason vmx_reasons[VMX_REASONS] = {
 };
 
 // SDM vol. 3, "Exit Qualification for I/O Instructions".
-void vmx_decode_port(struct vcpu *v, struct vm_exit *e) {
-    uint64_t q = e->qualification = vmcs_read_natural(v, EXIT_QUALIFICATION);
+bool vmx_decode_port(struct vcpu *v, struct vm_exit *e) {
+    uint32_t q = (uint32_t)vmcs_read_raw(EXIT_QUALIFICATION);
+    e->kind = EXIT_IO;
+    e->length = (uint32_t)vmcs_read_raw(EXIT_INSTRUCTION_LENGTH);
+    v->costs.vmreads += 2;
+    e->qualification = q;
     e->io.port = q >> 16;
     e->io.size = (q & 7) + 1;
     e->io.in = q & BIT(3);
-    e->io.string = q & BIT(4);
-    e->io.rep = q & BIT(5);
-    if (unlikely(e->io.string)) {
+    e->io.string = e->io.rep = false;
+    if (unlikely(q & BIT(4))) {
         // SDM: "Format of the VM-Exit Instruction-Information Field as Used for INS and OUTS"
         uint32_t info = vmcs_read32(v, EXIT_INSTRUCTION_INFO);
+        e->io.string = true;
+        e->io.rep = q & BIT(5);
         e->io.address_size = 2u << (info >> 7 & 7);
         e->io.segment = info >> 15 & 7;
     }
+    return false;
 }
 
 #define PENDING_STEP  BIT(14) // BS in the pending debug exceptions
@@ -148,7 +154,7 @@ static void decode_random(struct vcpu *v, struct vm_exit *e) {
 // The parts of the record that only some kinds have. True: see vmx_decode_exit().
 static bool decode_details(struct vcpu *v, struct vm_exit *e) {
     switch (e->kind) {
-    case EXIT_IO: vmx_decode_port(v, e); return false;
+    case EXIT_IO: return vmx_decode_port(v, e);
     case EXIT_MEMORY: decode_memory(v, e); return false;
     case EXIT_EXCEPTION: decode_exception(v, e); return true;
     case EXIT_ENTRY_FAILED: return true;

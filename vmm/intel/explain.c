@@ -4,10 +4,16 @@
 #include "vmm/intel/check.h"
 #include "vmm/intel/vmx.h"
 
-noreturn void vmcs_access_failed(const char *what, uint64_t field) {
+static noreturn void access_failed(const char *what, uint64_t field) {
     panic(
         "vmm: %s of VMCS field %#lx failed: no VMCS is current, or this processor has no such field",
         what, field);
+}
+noreturn void vmcs_read_failed(uint64_t field) {
+    access_failed("VMREAD", field);
+}
+noreturn void vmcs_write_failed(uint64_t field) {
+    access_failed("VMWRITE", field);
 }
 
 static uint64_t read_field(void *arg, uint32_t field) {

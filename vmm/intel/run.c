@@ -45,18 +45,6 @@ static void set_controls(struct vcpu *v, uint32_t intercepts) {
         set_exceptions(v, exceptions);
 }
 
-// Host registers that an exit loads and that may differ from world to world: at every load.
-void vmx_set_host_state(struct vcpu *v) {
-    struct vmx_vcpu *x = vmx_of(v);
-    uint64_t cr3 = read_cr3(), cr4 = read_cr4(), fs = current->fs_base;
-    if (cr3 != x->host_cr3)
-        vmcs_write_natural(v, HOST_CR3, x->host_cr3 = cr3);
-    if (cr4 != x->host_cr4)
-        vmcs_write_natural(v, HOST_CR4, x->host_cr4 = cr4);
-    if (fs != x->host_fs_base)
-        vmcs_write_natural(v, HOST_FS_BASE, x->host_fs_base = fs);
-}
-
 // The timer counts down once every 2^shift TSC ticks and exits at 0. In Bochs a value of n lets n - 1
 // instructions pass (measured; 0 and 1 let none), so exactly `ticks` pass with ticks + 1.
 // The VMCS keeps the value, so it is written only when it changes.
@@ -67,14 +55,13 @@ static void set_timer(struct vcpu *v, uint64_t ticks) {
 }
 
 // The guest's TSC is virtual time, which stands still between its passages, or the host's with an offset.
-static void set_tsc(struct vcpu *v) {
-    struct vmx_passage *p = &vmx_of(v)->passage;
-    p->tsc_mask = v->control & CHRONO_VTIME ? UINT64_MAX : 0;
-    p->tsc_base = v->tsc_offset;
+static void set_virtual_time(struct vcpu *v) {
+    v->passage.tsc_base = v->chrono->vtime_base + v->count - vmm_clock.ticks_before_guest;
 }
 
-static void set_virtual_time(struct vcpu *v) {
-    vmx_of(v)->passage.tsc_base = v->chrono->vtime_base + v->count - vmm_clock.ticks_before_guest;
+static void set_tsc(struct vcpu *v) {
+    v->passage.tsc_mask = v->control & CHRONO_VTIME ? UINT64_MAX : 0;
+    v->passage.tsc_base = v->tsc_offset;
 }
 
 // The host uses no breakpoints and its DR7 is off after an exit, so the guest's addresses may stay in
@@ -124,16 +111,45 @@ static void prepare(struct vcpu *v, uint32_t intercepts) {
         load_breakpoints(v);
 }
 
-// Ports are what a guest asks for most.
-static inline bool read_port_exit(struct vcpu *v, struct vm_exit *e) {
-    e->kind = EXIT_IO;
-    e->length = vmcs_read32(v, EXIT_INSTRUCTION_LENGTH);
-    vmx_decode_port(v, e);
-    return false;
+// The rarer ends of a passage: true when it did not take place.
+static bool refused(struct vcpu *v, struct vm_exit *e) {
+    if (e->kind == EXIT_ENTRY_FAILED)
+        entry_failed(v, e);
+    host_events(e);
+    return e->kind == EXIT_ENTRY_FAILED;
 }
 
-// Reads what nearly every exit needs. True: the exit needs more of the host than a record.
-static bool read_exit(struct vcpu *v, struct vm_exit *e) {
+// Into the guest and out of it (entry.S, which says what of these is where). True: the entry failed.
+_Static_assert(offsetof(struct vcpu, gpr) == 0 && offsetof(struct vcpu, passage) == 0x80,
+               "entry.S");
+_Static_assert(offsetof(struct passage, stack) == 0x00 &&
+                   offsetof(struct passage, tsc_base) == 0x08 &&
+                   offsetof(struct passage, tsc_mask) == 0x10 &&
+                   offsetof(struct passage, tsc_in) == 0x18 &&
+                   offsetof(struct passage, tsc_out) == 0x20 &&
+                   offsetof(struct passage, launched) == 0x28,
+               "entry.S");
+static inline bool enter(struct vcpu **v) {
+    bool failed;
+    __asm__ volatile("call vmx_enter"
+                     : "=@ccc"(failed), "+D"(*v)
+                     :
+                     : "rax", "rbx", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "r12", "r13",
+                       "r14", "r15", "memory");
+    return failed;
+}
+
+static struct vm_exit *instruction_failed(struct vcpu *v) {
+    struct vm_exit *e = v->last;
+    *e = (struct vm_exit){.next = e->next,
+                          .kind = EXIT_ENTRY_FAILED,
+                          .qualification = vmcs_read32(v, INSTRUCTION_ERROR)};
+    entry_failed(v, e);
+    return e;
+}
+
+// Reads what nearly every exit needs, and what this one needs besides. True: it needs more of the host than a record.
+static inline bool read_exit(struct vcpu *v, struct vm_exit *e) {
     v->cr2 = read_cr2();
     e->rip = v->rip = vmcs_read_raw(GUEST_RIP);
     v->rflags = vmcs_read_raw(GUEST_RFLAGS);
@@ -143,69 +159,49 @@ static bool read_exit(struct vcpu *v, struct vm_exit *e) {
     e->raw_reason = reason;
     e->vectoring = false;
     if (unlikely(reason >= VMX_REASONS || vmx_reasons[reason].needs != NEEDS_LENGTH))
-        return reason == VMX_REASON_IO ? read_port_exit(v, e) : vmx_decode_exit(v, e);
+        return reason == VMX_REASON_IO ? vmx_decode_port(v, e) : vmx_decode_exit(v, e);
     e->kind = vmx_reasons[reason].kind; // the short way, for instructions without operands
     e->length = vmcs_read32(v, EXIT_INSTRUCTION_LENGTH);
     e->qualification = 0;
     return false;
 }
 
-// The rarer ends of a passage: true when it did not take place.
-static bool refused(struct vcpu *v, struct vm_exit *e) {
-    if (e->kind == EXIT_ENTRY_FAILED)
-        entry_failed(v, e);
-    host_events(e);
-    return e->kind == EXIT_ENTRY_FAILED;
-}
-
-// entry.S: all registers but RSP, RBP and RBX change, and both arguments come back. True: failed.
-static inline bool enter(struct vcpu **v, struct vmx_vcpu **x) {
-    uint64_t *gpr = (*v)->gpr;
-    struct vmx_passage *passage = &(*x)->passage;
-    bool failed;
-    __asm__ volatile("call vmx_enter"
-                     : "=@ccc"(failed), "+D"(gpr), "+S"(passage)
-                     :
-                     : "rax", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
-                       "memory");
-    *v = container_of(gpr, struct vcpu, gpr[0]);
-    *x = container_of(passage, struct vmx_vcpu, passage);
-    return failed;
-}
-
-static void instruction_failed(struct vcpu *v, struct vm_exit *e) {
-    *e = (struct vm_exit){.kind = EXIT_ENTRY_FAILED,
-                          .qualification = vmcs_read32(v, INSTRUCTION_ERROR)};
-    entry_failed(v, e);
-}
-
-void vmx_run_on(struct vcpu *v, uint64_t ticks, struct vm_exit *e) {
-    struct vmx_vcpu *x = vmx_of(v);
+struct vm_exit *vmx_run_on(struct vcpu *v) {
     vmx_write_dirty(v);
-    if (ticks != x->ticks)
-        set_timer(v, ticks);
-    if (unlikely(x->passage.tsc_mask))
-        set_virtual_time(v);
     if (unlikely(v->cr2 != read_cr2()))
         write_cr2(v->cr2);
-    if (unlikely(enter(&v, &x))) { // (v and x are the same after it)
-        instruction_failed(v, e);
-        return;
-    }
+    bool failed = enter(&v);
+    struct vm_exit *e = v->last = v->last->next;
+    if (unlikely(failed))
+        return instruction_failed(v);
     if (unlikely(read_exit(v, e)) && refused(v, e))
-        return;
-    x->passage.launched = 1;
-    e->count = v->count += likely(!vmx_pmc_on)
-                               ? x->passage.tsc_out - x->passage.tsc_in - vmm_clock.passage_ticks
-                               : vmx_pmc_collect(v);
+        return e;
+    v->count += v->passage.tsc_out - v->passage.tsc_in - vmm_clock.passage_ticks;
+    e->count = v->count;
+    return e;
 }
 
-void vmx_run(struct vcpu *v, uint32_t intercepts, uint64_t ticks, struct vm_exit *e) {
+struct vm_exit *vmx_run_for(struct vcpu *v, uint64_t ticks) {
+    if (ticks != vmx_of(v)->ticks)
+        set_timer(v, ticks);
+    if (v->passage.tsc_mask)
+        set_virtual_time(v);
+    return vmx_run_on(v);
+}
+
+struct vm_exit *vmx_run(struct vcpu *v, uint32_t intercepts, uint64_t ticks) {
+    uint64_t before = v->count;
     if (unlikely(vmx_pmc_on)) {
         intercepts |= vmx_pmc_arm(v, ticks) ? INTERCEPT_STEP : 0;
         ticks = LONGEST_TICKS; // branches are no measure of time
     }
     prepare(v, intercepts);
-    vmx_run_on(v, ticks, e);
+    struct vm_exit *e = vmx_run_for(v, ticks);
     vmx_of(v)->injecting = false;
+    if (likely(e->kind != EXIT_ENTRY_FAILED)) {
+        v->passage.launched = 1;
+        if (unlikely(vmx_pmc_on))
+            e->count = v->count = before + vmx_pmc_collect(v);
+    }
+    return e;
 }

@@ -111,7 +111,7 @@ static void enter_poked(struct vcpu *v, const struct failure *f, struct vm_exit 
         saved[i] = vmcs_read_raw(p->field);
         vmcs_write_raw(p->field, (saved[i] & ~p->clear) | p->set);
     }
-    vmx_run(v, 0, 1, e);
+    *e = *vmx_run(v, 0, 1);
     why[0] = 0;
     if (e->kind == EXIT_ENTRY_FAILED)
         vmx_explain(v, why, size);

@@ -162,7 +162,7 @@ void vmx_sync(struct vcpu *v, uint32_t parts) {
         read_activity(v);
 }
 
-static void write_rarer_parts(struct vcpu *v, uint32_t parts) {
+static noinline void write_rarer_parts(struct vcpu *v, uint32_t parts) {
     if (parts & PART_CR)
         write_control_registers(v);
     if (parts & PART_SEGMENTS)
@@ -179,9 +179,11 @@ static void write_rarer_parts(struct vcpu *v, uint32_t parts) {
         vmx_flush_vpid(vmx_of(v)->vpid);
 }
 
-#define OFTEN_WRITTEN (PART_RSP | PART_RFLAGS | PART_PAT)
+#define OFTEN_WRITTEN (PART_RIP | PART_RSP | PART_RFLAGS | PART_PAT)
 
 void vmx_write_parts(struct vcpu *v, uint32_t parts) {
+    if (parts & PART_RIP)
+        vmcs_write_natural(v, GUEST_RIP, v->rip);
     if (parts & PART_RSP)
         vmcs_write_natural(v, GUEST_RSP, v->gpr[GPR_RSP]);
     if (parts & PART_RFLAGS)

@@ -148,9 +148,13 @@ enum vmcs_field_natural {
     HOST_RIP = 0x6c16,
 };
 
-// A failing access means that no VMCS is current or the field does not exist on this processor: our bug.
-// (explain.c; the accessors that take a vCPU count into its costs.)
-noreturn void vmcs_access_failed(const char *what, uint64_t field);
+// A failing access means that no VMCS is current or the field does not exist on this processor: our bug, and the end
+// (explain.c). The assembly of each access calls it, behind the function's code, so that the compiler sees no call and
+// makes small functions without a stack frame. (The accessors that take a vCPU count into its costs.)
+noreturn void vmcs_read_failed(uint64_t field);
+noreturn void vmcs_write_failed(uint64_t field);
+#define CHECKED(access, field, failed) \
+    access "; jna 1f; .subsection 1; 1: mov " field ", %%rdi; call " failed "; .previous"
 
 #ifdef UNIT_TEST // the test keeps the fields
 uint64_t vmcs_read_raw(uint64_t field);
@@ -170,17 +174,17 @@ static inline void vmptrld(paddr_t region) {
 }
 static inline uint64_t vmcs_read_raw(uint64_t field) {
     uint64_t value;
-    bool failed;
-    __asm__ volatile("vmread %2, %0" : "=r"(value), "=@ccna"(failed) : "r"(field));
-    if (unlikely(failed))
-        vmcs_access_failed("VMREAD", field);
+    __asm__ volatile(CHECKED("vmread %1, %0", "%1", "vmcs_read_failed")
+                     : "=r"(value)
+                     : "r"(field)
+                     : "cc");
     return value;
 }
 static inline void vmcs_write_raw(uint64_t field, uint64_t value) {
-    bool failed;
-    __asm__ volatile("vmwrite %1, %2" : "=@ccna"(failed) : "r"(value), "r"(field));
-    if (unlikely(failed))
-        vmcs_access_failed("VMWRITE", field);
+    __asm__ volatile(CHECKED("vmwrite %0, %1", "%1", "vmcs_write_failed")
+                     :
+                     : "r"(value), "r"(field)
+                     : "cc");
 }
 #endif
 

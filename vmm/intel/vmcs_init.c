@@ -38,9 +38,11 @@ static void init_controls(struct vcpu *v) {
         vmcs_write16(v, VPID, x->vpid);
 }
 
-// What is the same on every processor and for every world.
+// What is the same on every processor and for every world that may run the vCPU.
 static void init_host_constants(struct vcpu *v) {
     vmcs_write_natural(v, HOST_CR0, read_cr0());
+    // A vCPU runs in the address space that made it alone.
+    vmcs_write_natural(v, HOST_CR3, read_cr3());
     vmcs_write16(v, HOST_CS_SELECTOR, KERNEL_CS);
     vmcs_write16(v, HOST_SS_SELECTOR, KERNEL_DS);
     vmcs_write16(v, HOST_DS_SELECTOR, 0);
@@ -54,6 +56,7 @@ static void init_host_constants(struct vcpu *v) {
     vmcs_write_natural(v, HOST_SYSENTER_ESP, 0);
     vmcs_write_natural(v, HOST_SYSENTER_EIP, 0);
     vmcs_write_natural(v, HOST_RIP, (uint64_t)vmx_exit_point);
+    vmcs_write_natural(v, HOST_RSP, (uint64_t)v); // entry.S
 }
 
 void vmx_vmcs_init(struct vcpu *v) {
@@ -63,33 +66,13 @@ void vmx_vmcs_init(struct vcpu *v) {
     v->dirty = PART_ALL;
 }
 
-struct packed table_register {
-    uint16_t limit;
-    uint64_t base;
-};
-
-// With limit 0xffff user programs could load selectors from what lies behind the GDT. Nothing can be
-// reached behind the IDT, whose 256 vectors are all there are, but SIDT would tell.
-void vmx_restore_table_limits(void) {
-    const struct cpu_arch *arch = this_cpu()->arch;
-    struct table_register gdt = {sizeof(arch->gdt) - 1, (uint64_t)arch->gdt}, idt;
-    __asm__ volatile("lgdt %0" ::"m"(gdt));
-    __asm__ volatile("sidt %0" : "=m"(idt));
-    idt.limit = 256 * 16 - 1;
-    __asm__ volatile("lidt %0" ::"m"(idt));
-}
-
 // What belongs to this processor: at every move of the vCPU.
 void vmx_write_host_state(struct vcpu *v) {
-    struct table_register gdt, idt;
-    __asm__ volatile("sgdt %0" : "=m"(gdt));
-    __asm__ volatile("sidt %0" : "=m"(idt));
-    vmcs_write_natural(v, HOST_GDTR_BASE, gdt.base);
-    vmcs_write_natural(v, HOST_IDTR_BASE, idt.base);
+    struct vmx_cpu *c = this_cpu()->vmm;
+    vmcs_write_natural(v, HOST_GDTR_BASE, c->gdt.base);
+    vmcs_write_natural(v, HOST_IDTR_BASE, c->idt.base);
     vmcs_write_natural(v, HOST_TR_BASE, (uint64_t)this_cpu()->tss);
     vmcs_write_natural(v, HOST_GS_BASE, (uint64_t)this_cpu());
-    struct vmx_vcpu *x = vmx_of(v);
-    x->host_cr3 = x->host_cr4 = 0; // written before the next entry
-    x->host_fs_base = UINT64_MAX;
-    x->passage.host_rsp = 0;
+    vmcs_write_natural(v, HOST_CR4, read_cr4());
+    vmx_of(v)->host_fs_base = UINT64_MAX; // written before the next entry
 }

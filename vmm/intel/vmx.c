@@ -67,6 +67,8 @@ static int vmx_cpu_enable(void) {
         return -EIO;
     }
     write_cr4(read_cr4() | CR4_VMXE);
+    __asm__ volatile("sgdt %0" : "=m"(x->gdt));
+    __asm__ volatile("sidt %0" : "=m"(x->idt));
     x->on = vmxon(virt_to_phys(x->vmxon));
     if (!x->on) {
         write_cr4(read_cr4() & ~CR4_VMXE);
@@ -172,6 +174,7 @@ const struct vmm_vendor vmx_vendor = {
     .vcpu_put = vmx_vcpu_put,
     .sync = vmx_sync,
     .run = vmx_run,
+    .run_for = vmx_run_for,
     .run_on = vmx_run_on,
     .flush_stage2 = vmx_flush_stage2,
     .flush_guest = vmx_flush_guest,

@@ -10,12 +10,6 @@ struct vmx_syscall_msrs {
     uint64_t star, lstar, cstar, fmask;
 };
 
-// Frame of a passage through the guest; offsets are entry.S's.
-struct vmx_passage {
-    uint64_t host_rsp; // last written to the VMCS
-    uint64_t tsc_base, tsc_mask, tsc_in, tsc_out, launched;
-};
-
 // The last entry that was refused: exit reason (0: a VM-instruction error) and qualification or error; and the
 // event that it was to deliver, which the VMCS does not hold any more.
 struct vmx_failure {
@@ -24,7 +18,6 @@ struct vmx_failure {
 };
 
 struct vmx_vcpu {
-    struct vmx_passage passage; // first, as struct vcpu's registers
     struct vmx_failure failure;
     paddr_t vmcs;     // region
     void *msr_bitmap; // 4 KB
@@ -37,7 +30,7 @@ struct vmx_vcpu {
     __typeof__(((struct vcpu *)0)->event) event_before;
     // What the VMCS holds, so that only changes are written.
     uint32_t primary, secondary, exception_bitmap;
-    uint64_t host_cr3, host_cr4, host_fs_base;
+    uint64_t host_fs_base;
     uint32_t intercepts;      // what the controls were made from
     uint64_t ticks;           // what the timer was made from
     struct pmc_plan pmc_plan; // of the passage, with clock pmc
@@ -47,17 +40,21 @@ static inline struct vmx_vcpu *vmx_of(struct vcpu *v) {
 }
 
 // cpu->vmm points to this.
+struct packed table_register {
+    uint16_t limit;
+    uint64_t base;
+};
 struct vmx_cpu {
-    void *vmxon;         // region
-    bool on;             // in VMX operation
-    struct vcpu *loaded; // whose VMCS is current here
+    struct table_register gdt, idt; // as they are without VT-x
+    void *vmxon;                    // region
+    bool on;                        // in VMX operation
+    struct vcpu *loaded;            // whose VMCS is current here
 };
 
 extern const char vmx_exit_point[];
 
 // current.c: a VMCS on the processors. vmx_make_current(): interrupts off; no other processor has it.
 void vmx_make_current(struct vcpu *v);
-void vmx_vcpu_load(struct vcpu *v);
 void vmx_vcpu_unload(struct vcpu *v);
 // Its tags of cached translations; 0: none is left.
 uint16_t vmx_vpid_alloc(void);
@@ -65,25 +62,25 @@ void vmx_vpid_free(uint16_t vpid);
 
 // state.c: guest registers, VMCS to struct vcpu and back.
 void vmx_sync(struct vcpu *v, uint32_t parts);
-void vmx_write_parts(struct vcpu *v, uint32_t parts); // all but PART_RIP
+void vmx_write_parts(struct vcpu *v, uint32_t parts);
 // Everything that software changed.
 static inline void vmx_write_dirty(struct vcpu *v) {
     uint32_t parts = v->dirty;
     v->dirty = 0;
-    if (likely(parts & PART_RIP)) // an instruction was skipped
+    if (likely(parts == PART_RIP)) // an instruction was skipped
         vmcs_write_natural(v, GUEST_RIP, v->rip);
-    if (unlikely(parts & ~PART_RIP))
-        vmx_write_parts(v, parts & ~PART_RIP);
+    else if (parts)
+        vmx_write_parts(v, parts);
 }
 // msrs.c. Interrupts off, by the world that runs the vCPU.
-void vmx_load_guest_msrs(struct vcpu *v);
+void vmx_vcpu_load(struct vcpu *v);
 void vmx_msrs_changed(struct vcpu *v); // software wrote some of them: those in use follow
 void vmx_read_kernel_gs_base(struct vcpu *v);
 void vmx_vcpu_put(struct vcpu *v);
 // run.c
-void vmx_set_host_state(struct vcpu *v);
-void vmx_run(struct vcpu *v, uint32_t intercepts, uint64_t ticks, struct vm_exit *e);
-void vmx_run_on(struct vcpu *v, uint64_t ticks, struct vm_exit *e);
+struct vm_exit *vmx_run(struct vcpu *v, uint32_t intercepts, uint64_t ticks);
+struct vm_exit *vmx_run_for(struct vcpu *v, uint64_t ticks);
+struct vm_exit *vmx_run_on(struct vcpu *v);
 // inject.c: events into the entry, and interrupted deliveries back into v->event.
 void vmx_inject(struct vcpu *v);
 void vmx_save_vectoring(struct vcpu *v, uint32_t info); // valid IDT-vectoring information
@@ -108,13 +105,11 @@ extern const struct vmx_reason vmx_reasons[VMX_REASONS]; // by basic exit reason
 // e->raw_reason is set already and e->vectoring is false. True: the host has something to do with it, too (exceptions, NMIs, entry
 // failures).
 bool vmx_decode_exit(struct vcpu *v, struct vm_exit *e);
-// Of an exit for a port, all but kind and length.
-void vmx_decode_port(struct vcpu *v, struct vm_exit *e);
+// The same for a port, what a guest asks for most. False.
+bool vmx_decode_port(struct vcpu *v, struct vm_exit *e);
 // vmcs_init.c: a new VMCS, current on this processor, with all constant fields.
 void vmx_vmcs_init(struct vcpu *v);
 void vmx_write_host_state(struct vcpu *v);
-// An exit leaves limit 0xffff in GDTR and IDTR; sets those of this processor again.
-void vmx_restore_table_limits(void);
 // explain.c: walks the SDM's entry checks (check.h); names field, value and rule.
 int vmx_explain(struct vcpu *v, char *buf, size_t size);
 // invalidate.c: INVEPT and INVVPID where translations changed (SDM vol. 3, "Caching Translation Information").
