@@ -75,14 +75,6 @@ static struct code_page *new_page(uint64_t gpa) {
     return p;
 }
 
-static unsigned page_count(const struct vm *vm) {
-    unsigned n = 0;
-    struct code_page *p;
-    list_for_each (p, &vm->breakpoints, node)
-        n++;
-    return n;
-}
-
 // The page's next fetch finds a copy made anew, or the original when no breakpoint is left.
 static void update(struct vm *vm, struct code_page *p) {
     struct stage2 *s = vm->stage2;
@@ -104,7 +96,7 @@ static int place(struct vm *vm, uint64_t gpa) {
         return -EINVAL;
     struct code_page *p = code_page_of(vm, gpa);
     if (!p) {
-        if (page_count(vm) >= CODE_PAGES_MAX)
+        if (list_count(&vm->breakpoints) >= CODE_PAGES_MAX)
             return -ENOSPC;
         p = new_page(gpa);
         if (!p)

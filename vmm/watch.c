@@ -63,14 +63,6 @@ static struct watch *watch_by_id(struct vm *vm, uint32_t id) {
     return NULL;
 }
 
-static unsigned watch_count(const struct vm *vm) {
-    unsigned n = 0;
-    struct watch *w;
-    list_for_each (w, &vm->watches, node)
-        n++;
-    return n;
-}
-
 // Takes the old watch out and puts the new one in, either may be NULL; its pages fault from now on.
 static void replace(struct vm *vm, struct watch *old, struct watch *new) {
     struct stage2 *s = vm->stage2;
@@ -98,7 +90,7 @@ int stage2_set_watch(struct vm *vm, const struct chrono_watch *w) {
     if (w->access & ~ACCESS_ALL || !w->len || w->gpa > UINT64_MAX - 2 * PAGE_SIZE - w->len ||
         w->len > UINT64_MAX - 2 * PAGE_SIZE)
         return -EINVAL;
-    if (!old && watch_count(vm) >= WATCHES_MAX)
+    if (!old && list_count(&vm->watches) >= WATCHES_MAX)
         return -ENOSPC;
     struct watch *new = kmalloc(sizeof(*new));
     if (!new)

@@ -16,6 +16,13 @@ static inline void list_init(struct list_node *n) {
 static inline bool list_empty(const struct list_node *head) {
     return head->next == head;
 }
+// How many entries there are: a walk.
+static inline unsigned list_count(const struct list_node *head) {
+    unsigned n = 0;
+    for (const struct list_node *at = head->next; at != head; at = at->next)
+        n++;
+    return n;
+}
 // True when `n` was initialised and is on no list.
 static inline bool list_unlinked(const struct list_node *n) {
     return n->next == n;

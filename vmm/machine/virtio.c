@@ -339,13 +339,15 @@ void virtio_create(struct machine *m, struct virtio *v, const struct virtio_clas
             .function = &v->pci, .index = i, .max_size = class->queue_size};
 }
 
-void virtio_reset(struct virtio *v) {
+void virtio_reset(struct device *d) {
+    struct virtio *v = (struct virtio *)d;
     pci_reset(&v->pci);
     msix_reset(&v->msix);
     reset_transport(v);
 }
 
-void virtio_state(struct virtio *v, struct state_visitor *visitor) {
+void virtio_state(struct device *d, struct state_visitor *visitor) {
+    struct virtio *v = (struct virtio *)d;
     pci_state(&v->pci, visitor);
     msix_state(&v->msix, visitor);
     STATE(visitor, v, accepted);
@@ -362,7 +364,8 @@ void virtio_state(struct virtio *v, struct state_visitor *visitor) {
     STATE_WHOLE(visitor);
 }
 
-void virtio_loaded(struct virtio *v) {
+void virtio_loaded(struct device *d) {
+    struct virtio *v = (struct virtio *)d;
     pci_loaded(&v->pci);
     for (unsigned i = 0; i < v->class->queues; i++)
         virtq_loaded(&v->queue[i]);

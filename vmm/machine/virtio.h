@@ -43,10 +43,10 @@ struct virtio {
 void virtio_create(struct machine *m, struct virtio *v, const struct virtio_class *class,
                    const struct device_ops *ops, uint64_t features, const void *config,
                    unsigned config_size);
-// For the device's own operations.
-void virtio_reset(struct virtio *v);
-void virtio_state(struct virtio *v, struct state_visitor *visitor);
-void virtio_loaded(struct virtio *v);
+// Operations of struct device_ops: the whole of them, or a part of the device's own. `d` is a struct virtio's.
+void virtio_reset(struct device *d);
+void virtio_state(struct device *d, struct state_visitor *visitor);
+void virtio_loaded(struct device *d);
 
 // The driver is ready and nothing is broken.
 bool virtio_live(const struct virtio *v);

@@ -217,10 +217,6 @@ static const struct virtio_class class = {
 };
 
 // ---- device ------------------------------------------------------------------------------------
-static void reset(struct device *d) {
-    virtio_reset((struct virtio *)d);
-}
-
 // A request's data, which a loaded state brings along.
 static void request_state(struct virtio_blk *b, struct request *r, struct state_visitor *v) {
     STATE(v, r, deadline);
@@ -241,7 +237,7 @@ static void state(struct device *d, struct state_visitor *v) {
     struct virtio_blk *b = (struct virtio_blk *)d;
     if (v->loading)
         stop(&b->virtio);
-    virtio_state(&b->virtio, v);
+    virtio_state(d, v);
     STATE(v, b, pending);
     if (b->pending > QUEUE_SIZE) {
         v->failed = true;
@@ -253,13 +249,13 @@ static void state(struct device *d, struct state_visitor *v) {
 
 static void loaded(struct device *d) {
     struct virtio_blk *b = (struct virtio_blk *)d;
-    virtio_loaded(&b->virtio);
+    virtio_loaded(d);
     vtimer_arm(&b->timer, b->pending ? b->request[0].deadline : UINT64_MAX);
 }
 
 static const struct device_ops ops = {
     .name = "virtio-blk",
-    .reset = reset,
+    .reset = virtio_reset,
     .state = state,
     .loaded = loaded,
     .nondeterminism =

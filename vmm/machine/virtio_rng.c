@@ -40,23 +40,11 @@ static const struct virtio_class class = {
     .kick = kick,
 };
 
-static void reset(struct device *d) {
-    virtio_reset((struct virtio *)d);
-}
-
-static void state(struct device *d, struct state_visitor *v) {
-    virtio_state((struct virtio *)d, v);
-}
-
-static void loaded(struct device *d) {
-    virtio_loaded((struct virtio *)d);
-}
-
 static const struct device_ops ops = {
     .name = "virtio-rng",
-    .reset = reset,
-    .state = state,
-    .loaded = loaded,
+    .reset = virtio_reset,
+    .state = virtio_state,
+    .loaded = virtio_loaded,
     .nondeterminism = "the random bytes: results of inputs_random()",
 };
 
