@@ -88,7 +88,8 @@ struct log_sums {
     uint64_t left, index;
 };
 static inline struct log_sums log_sums_of(const struct log_record *r) {
-    return (struct log_sums){r->data, r->data + r->size, r->sum_count, 0};
+    const uint8_t *end = r->data ? r->data + r->size : NULL; // many records have no data
+    return (struct log_sums){r->data, end, r->sum_count, 0};
 }
 // The next unit's index and sum; false at the end.
 bool log_sum_next(struct log_sums *s, uint64_t *index, struct memory_sum *sum);

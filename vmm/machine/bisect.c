@@ -48,9 +48,11 @@ static struct bisect_found one_round(struct machine *m, const struct bisect_roun
     int ends[2], answer[2];
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) < 0 || pipe(answer) < 0) {
         snprintf(f.text, sizeof(f.text), "%s", strerror(errno));
-        return f;
+        return f; // vmx ends: nothing need be closed
     }
-    pid_t reference = fork(), suspect = reference ? fork() : -1;
+    pid_t reference = fork(), suspect = reference > 0 ? fork() : -1;
+    if (reference < 0 || (reference > 0 && suspect < 0))
+        snprintf(f.text, sizeof(f.text), "no second process: %s", strerror(errno));
     if (reference == 0) {
         close(ends[0]);
         bisect_reference(m, round, ends[1]);
