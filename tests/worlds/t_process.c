@@ -260,7 +260,8 @@ static int child(int argc, char **argv) {
     if (!strcmp(argv[1], "args"))
         return argc != 2 || strcmp(argv[0], self) || argv[2];
     if (!strcmp(argv[1], "script"))
-        return argc != 4 || strcmp(argv[2], argv[3]); // by its path, then what it was given: that path
+        return argc != 4 ||
+               strcmp(argv[2], argv[3]); // by its path, then what it was given: that path
     if (!strcmp(argv[1], "signals")) {
         struct sigaction a, b;
         sigaction(SIGUSR1, NULL, &a);
