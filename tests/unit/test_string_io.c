@@ -196,6 +196,18 @@ static void test_single_step(void **state) {
     assert_true(g.v.pending_debug & PENDING_DEBUG_BS);
 }
 
+// A debugger looks at what its registers watch after each element.
+static void test_debug_registers(void **state) {
+    g.v.guest_debug.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
+    g.v.gpr[GPR_RDI] = RAM;
+    g.v.gpr[GPR_RCX] = 5;
+    assert_int_equal(run(true, 4, true), 1);
+    assert_int_equal(g.v.gpr[GPR_RCX], 4);
+    assert_int_equal(run_all(true, 4), 4);
+    assert_int_equal(g.v.count, 5);
+    assert_memory_equal(ram, port_data, 20);
+}
+
 static void test_segment_limit(void **state) {
     guest_set_32(&g);
     g.v.seg[SEG_ES].limit = RAM + 5;
@@ -290,6 +302,7 @@ int main(void) {
         TEST(test_read_only_memory),
         TEST(test_stops_at_the_count),
         TEST(test_single_step),
+        TEST(test_debug_registers),
         TEST(test_segment_limit),
         TEST(test_watched_input),
         TEST(test_watched_output),
