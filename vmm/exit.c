@@ -126,7 +126,8 @@ static int hlt(struct vcpu *v, const struct vm_exit *e) {
     return USER_SPACE;
 }
 
-// Hypercalls: none is known.
+// Hypercalls: none is known. (KVM tells user programs -KVM_EPERM: to look at the privilege level costs half an exit
+// more, for callers that learn nothing by it.)
 static int vmcall(struct vcpu *v, const struct vm_exit *e) {
     v->gpr[GPR_RAX] = (uint64_t)-KVM_ENOSYS;
     vcpu_skip(v, e->length);
