@@ -18,7 +18,7 @@ IPS = 100_000_000
 def hunt(lab):
     """Finds the seed under which the kernel of tests/guests/queue crashes; every replay crashes alike."""
     with lab.boot(Boot(extra=str(own_guests(lab))), ips=IPS) as m:
-        output = m.check(f"cd /tmp; hunt -o bug -seeds 1..60 {QUEUE}", re.compile(f"exit status 1, .* caught: {PANIC}"))
+        output = m.check(f"cd /tmp; hunt -o bug -seeds 1..60 {QUEUE}", re.compile(f"exit status 1, .* caught: {PANIC}"), limit=200)
         lines = output.splitlines()
         if not re.match(r"hunt: kept as bug, \d+ bytes", lines[-1]) or any("caught" in line for line in lines[:-2]):
             raise Failure(f"not a line per run:\n{output}")
