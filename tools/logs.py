@@ -51,7 +51,7 @@ def add_arguments(parser):
     packing.set_defaults(function=pack_log)
     receive = commands.add_parser("receive", help="takes a log that the machine sends through a serial line")
     receive.add_argument("source", help="a serial device, HOST:PORT, a file of captured text, or -")
-    receive.add_argument("-o", "--output", metavar="F", help="(the name it had)")
+    receive.add_argument("-o", "--output", metavar="F", help="(the name it had, or with .2 where there is such a file)")
     receive.set_defaults(function=receive_log)
 
 
