@@ -162,7 +162,34 @@ static void test_interrupts(void) {
     end_machine(&m);
 }
 
-static void on_alarm(int signal) {}
+static volatile sig_atomic_t alarms;
+static void on_alarm(int signal) {
+    alarms += signal == SIGALRM;
+}
+
+// A signal that the thread blocks and KVM_SET_SIGNAL_MASK does not. The guest loops without end.
+static void test_signal_mask(struct machine *m) {
+    struct {
+        __u32 length;
+        unsigned char set[8];
+    } nothing = {.length = 8};
+    sigset_t one, waiting;
+    sigemptyset(&one);
+    sigaddset(&one, SIGUSR1);
+    signal(SIGUSR1, on_alarm);
+    sigprocmask(SIG_BLOCK, &one, NULL);
+    raise(SIGUSR1);
+    CHECK_EQUAL("KVM_SET_SIGNAL_MASK", ioctl(m->vcpu, KVM_SET_SIGNAL_MASK, &nothing), 0);
+    CHECK_EQUAL("a signal that only this mask lets through", run(m), -EINTR);
+    sigpending(&waiting);
+    CHECK_EQUAL("waits as before", sigismember(&waiting, SIGUSR1), 1);
+    CHECK_EQUAL("the thread's mask again", ioctl(m->vcpu, KVM_SET_SIGNAL_MASK, NULL), 0);
+    alarms = 0;
+    setitimer(ITIMER_REAL, &(struct itimerval){.it_value.tv_usec = 50000}, NULL);
+    CHECK_EQUAL("it ends no run any more", run(m), -EINTR);
+    CHECK_EQUAL("the timer did", alarms, 1);
+    sigprocmask(SIG_UNBLOCK, &one, NULL);
+}
 
 static void test_stopping(void) {
     struct machine m = new_machine();
@@ -175,6 +202,7 @@ static void test_stopping(void) {
     CHECK_EQUAL("a signal ends an endless loop", run(&m), -EINTR);
     check(m.run->exit_reason == KVM_EXIT_INTR, "with KVM_EXIT_INTR", "%u", m.run->exit_reason);
     CHECK_EQUAL("RIP is in the loop", regs(&m).rip, CODE);
+    test_signal_mask(&m);
     end_machine(&m);
 }
 
