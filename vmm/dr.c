@@ -169,8 +169,11 @@ static int debug_exception(struct vcpu *v, const struct vm_exit *e) {
     bool debugged = (control & DEBUGGED) == DEBUGGED;
     if (debugged && (bits & 0xf)) {
         bits = without_early(v, bits);
-        if (!bits)
+        if (!bits) {
+            // settle() sees what is due; the next entry would only meet the breakpoint again.
+            v->attention = true;
             return 1;
+        }
     }
     bool debuggers = debugged && (bits & 0xf);
     if (debuggers && !(bits & DR6_BS))

@@ -164,8 +164,10 @@ static void test_event_before_breakpoint(void **state) {
     assert_int_equal(exception(VECTOR_DB, 3, 1), 0);
     assert_int_equal(kvm_run.debug.arch.dr6, DR6_FIXED | 1);
     event_due = true;
+    vcpu.attention = false;
     assert_int_equal(exception(VECTOR_DB, 3, 1), 1);
     assert_int_equal(injected, -1);
+    assert_true(vcpu.attention);
     assert_int_equal(exception(VECTOR_DB, 3, 1 | 2), 0);
     assert_int_equal(kvm_run.debug.arch.dr6, DR6_FIXED | 2);
     // The guest's own trap is not lost.
