@@ -40,7 +40,8 @@ static uint64_t elements_wanted(struct vcpu *v, const struct emulation *em) {
     if (!em->io.rep)
         return 1;
     uint64_t n = guest_gpr(v, GPR_RCX, false, em->io.address_size);
-    bool watching = v->guest_debug.control & KVM_GUESTDBG_USE_HW_BP; // a debugger looks at each change
+    bool watching = v->guest_debug.control &
+                    KVM_GUESTDBG_USE_HW_BP; // a debugger looks at each change
     if ((v->rflags & RFLAGS_TF) || vcpu_stepping(v) || v->step_over || watching)
         return MIN(n, 1ull);
     if ((v->control & CHRONO_STOP_AT) && vmm_clock.rules.iteration && v->stop_at > v->count)
