@@ -2,6 +2,7 @@
 import re
 
 from harness import BUILD, Boot, EmuError, Failure, machine_test
+from test_shell import JOB
 
 AREA = "VGA console and keyboard"
 SCREEN = Boot(prompt="")
@@ -57,12 +58,12 @@ def keys_for_jobs(lab):
     """^C, ^Z, fg and a background job on the screen; another terminal behind Alt-F2."""
     with lab.boot() as m:
         m.wait_screen(r"# *$", 60)
-        enter(m, "sh -c 'echo be\"gin\"; exec sleep 1000'")
-        m.wait_screen(r"^begin *$", 30)                     # before that a key would be the shell's
+        enter(m, JOB)
+        m.wait_screen(r"^begin *$", 30)
         m.type_keys("<ctrl-z>")
         m.wait_screen(r"Stopped +sh -c", 30)
         enter(m, "clear; fg")
-        m.wait_screen(r"^sh -c .*sleep 1000", 30)
+        m.wait_screen(r"^sh -c .*sleep 0.1(.*\n)*again *$", 30)
         m.type_keys("<ctrl-c>")
         enter(m, "sleep 0.1 & wait; echo Ended-$?")
         m.wait_screen(r"^Ended-0", 30)

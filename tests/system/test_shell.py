@@ -5,6 +5,8 @@ from harness import Boot, Failure, shell_test
 
 AREA = "busybox shell"
 BOTH = ("bochs", "qemu")
+# Says when it is there, and when it goes on (18 is SIGCONT): before that a key would be the shell's.
+JOB = "sh -c 'trap \"echo again\" 18; echo be\"gin\"; while :; do sleep 0.1; done'"
 
 
 @shell_test(emus=BOTH)
@@ -28,15 +30,14 @@ def every_file_can_be_found(m):
         raise Failure("find saw fewer than 300 files")
 
 
-def sleep_in_foreground(m):
-    """Returns when it is there: before that a key would be the shell's."""
-    m.com1.send("sh -c 'echo be\"gin\"; exec sleep 1000'\n")
+def job_in_foreground(m):
+    m.com1.send(JOB + "\n")
     m.com1.expect(r"^begin\n")
 
 
 @shell_test(emus=BOTH)
 def interrupt_key(m):
-    sleep_in_foreground(m)
+    job_in_foreground(m)
     m.com1.send("\x03")
     m.com1.expect(r"# $", 20)
     m.check("echo alive", "alive")
@@ -44,12 +45,13 @@ def interrupt_key(m):
 
 @shell_test(emus=BOTH)
 def stop_and_continue(m):
-    sleep_in_foreground(m)
+    job_in_foreground(m)
     m.com1.send("\x1a")
     m.com1.expect(r"\[1\]\+ +Stopped +sh -c", 20)
     m.com1.expect(r"# $", 20)
     m.com1.send("fg\n")
-    m.com1.expect(r"^sh -c .*sleep 1000.*\n", 20)
+    m.com1.expect(r"^sh -c .*sleep 0.1.*\n", 20)
+    m.com1.expect(r"^again\n", 20)
     m.com1.send("\x03")
     m.com1.expect(r"# $", 20)
 
