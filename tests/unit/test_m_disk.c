@@ -183,11 +183,44 @@ static void limits(void **state) {
     assert_non_null(strstr(error, "No such file"));
 }
 
+// Many may read an image; who writes, to it or to an overlay, is alone.
+static void two_disks_do_not_write_one_file(void **state) {
+    static const struct {
+        enum disk_mode first, second;
+        const char *fault; // NULL: both are fine
+    } cases[] = {
+        {DISK_WRITABLE, DISK_WRITABLE, "it is in use already"},
+        {DISK_READ_ONLY, DISK_WRITABLE, "it is in use already"},
+        {DISK_PRIVATE, DISK_WRITABLE, "it is in use already"},
+        {DISK_WRITABLE, DISK_READ_ONLY, "another disk writes to it"},
+        {DISK_WRITABLE, DISK_OVERLAY, "another disk writes to it"},
+        {DISK_OVERLAY, DISK_OVERLAY, "another disk uses it"},
+        {DISK_READ_ONLY, DISK_READ_ONLY, NULL},
+        {DISK_PRIVATE, DISK_PRIVATE, NULL},
+        {DISK_OVERLAY, DISK_PRIVATE, NULL},
+    };
+    assert_int_equal(truncate(image, SECTORS * SECTOR_SIZE), 0);
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct disk *first = open_as(cases[i].first), *second = open_as(cases[i].second);
+        assert_non_null(first);
+        if (cases[i].fault) {
+            assert_null(second);
+            assert_non_null(strstr(error, cases[i].fault));
+            disk_close(first);
+            assert_non_null(second = open_as(cases[i].second)); // now it is free
+        } else {
+            assert_non_null(second);
+            disk_close(first);
+        }
+        disk_close(second);
+    }
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, start, end)
     const struct CMUnitTest tests[] = {
         TEST(private_writes),           TEST(overlay_writes), TEST(overlay_that_cannot_grow),
-        TEST(overlays_that_do_not_fit), TEST(limits),
+        TEST(overlays_that_do_not_fit), TEST(limits),         TEST(two_disks_do_not_write_one_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

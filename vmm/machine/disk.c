@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "vmm/machine/machine.h"
@@ -221,10 +222,24 @@ bool disk_read_only(const struct disk *d) {
 }
 
 // ---- opening -----------------------------------------------------------------------------------
+// Many may read a file, or one may write it: another VM's guest would lose its file system. False: the file is in use.
+// (Where a file system has no locks, its user must know.)
+static bool lock(int fd, bool to_write) {
+    return flock(fd, (to_write ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+}
+
 static int open_base(struct disk *d, const struct disk_options *o, char *error, size_t size) {
     d->fd = open(o->path, (o->mode == DISK_WRITABLE ? O_RDWR : O_RDONLY) | O_CLOEXEC);
     if (d->fd < 0) {
         snprintf(error, size, "disk image %s: %s", o->path, strerror(errno));
+        return -1;
+    }
+    if (!lock(d->fd, o->mode == DISK_WRITABLE)) {
+        snprintf(
+            error, size, "disk image %s: %s", o->path,
+            o->mode == DISK_WRITABLE
+                ? "it is in use already; only disks with ,overlay=FILE, ,private or ,ro can share it"
+                : "another disk writes to it");
         return -1;
     }
     struct stat st;
@@ -270,7 +285,11 @@ static int open_overlay(struct disk *d, const char *path, char *error, size_t si
     d->overlay = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (!d->bitmap)
         result = -ENOMEM;
-    else if (d->overlay < 0 || fstat(d->overlay, &st))
+    else if (d->overlay < 0)
+        result = -errno;
+    else if (!lock(d->overlay, true))
+        fault = "another disk uses it; each needs one of its own";
+    else if (fstat(d->overlay, &st))
         result = -errno;
     else if (!st.st_size)
         result = write_all(d->overlay, &h, sizeof(h), 0);

@@ -28,7 +28,8 @@ struct disk_options {
     bool errors_end_machine;
 };
 
-// Opens a disk. NULL with a sentence in `error`. Messages about failing I/O go to m's log; m may be NULL.
+// Opens a disk. NULL with a sentence in `error`, also when another VM, or another disk of this one, has what is to be
+// written. Messages about failing I/O go to m's log; m may be NULL.
 struct disk *disk_open(struct machine *m, const struct disk_options *options, char *error,
                        size_t size);
 void disk_close(struct disk *d);
