@@ -235,8 +235,16 @@ static void writes(void **state) {
 
 static void reads_multiple(void **state) {
     (void)state;
+    command28(READ_MULTIPLE, 20, 6); // as after power-on: in one block
+    wait_ready();
+    for (unsigned i = 0; i < 6; i++)
+        assert_int_equal(take_sector(), 20 + i);
+    assert_int_equal(in8(CONTROL), ST_READY | ST_SEEK);
+    put(R_COUNT, 0);
+    put(R_STATUS, 0xc6);
+    assert_int_equal(wait_ready(), ST_READY | ST_SEEK);
     command28(READ_MULTIPLE, 0, 6);
-    assert_true(wait_ready() & ST_ERR); // not set up
+    assert_true(wait_ready() & ST_ERR); // disabled
     put(R_COUNT, 3);
     put(R_STATUS, 0xc6);
     assert_true(wait_ready() & ST_ERR); // not a power of two

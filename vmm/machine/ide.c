@@ -196,8 +196,11 @@ static void reset_channel(struct ide_channel *c) {
     stop(c);
     for (unsigned i = 0; i < IDE_DRIVES; i++) {
         struct ide_drive *d = &c->drive[i];
-        *d = (struct ide_drive){
-            .disk = d->disk, .heads = IDE_HEADS, .sectors = IDE_SECTORS, .write_cache = true};
+        *d = (struct ide_drive){.disk = d->disk,
+                                .multiple = IDE_MULTIPLE, // small kernels do not set it
+                                .heads = IDE_HEADS,
+                                .sectors = IDE_SECTORS,
+                                .write_cache = true};
     }
     c->device_control = 0;
     c->block = 1;

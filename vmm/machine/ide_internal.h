@@ -26,7 +26,7 @@ struct ide_drive {
     struct disk *disk; // NULL: no drive
     uint8_t features[2], count[2], lba_low[2], lba_mid[2], lba_high[2];
     uint8_t device, status, error;
-    uint8_t multiple;       // sectors of a block, 0: not set
+    uint8_t multiple;       // sectors of a block of READ/WRITE MULTIPLE, 0: these are disabled
     uint8_t heads, sectors; // translation of CHS addresses
     uint8_t dma_mode;       // as set: 0x20 + multiword mode, 0x40 + ultra mode, 0: none
     bool write_cache;
