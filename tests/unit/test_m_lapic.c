@@ -214,6 +214,25 @@ static void one_shot(void **state) {
     assert_int_equal(lapic_pending(apic[0]), -1);
 }
 
+// A count that has run out stays at 0, in whatever mode, until there is a new one (SDM vol. 3, "APIC Timer").
+static void periodic_after_one_shot(void **state) {
+    put(0, DIVIDE, 0xb);
+    put(0, TIMER, 0x40);
+    put(0, INITIAL, 10000);
+    host_advance(15000);
+    assert_int_equal(lapic_acknowledge(apic[0]), 0x40);
+    put(0, EOI, 0);
+    put(0, TIMER, 0x20041);
+    host_advance(1000);
+    assert_int_equal(get(0, CURRENT), 0);
+    host_advance(100000);
+    assert_int_equal(get(0, CURRENT), 0);
+    assert_int_equal(lapic_pending(apic[0]), -1);
+    put(0, INITIAL, 10000);
+    host_advance(10000);
+    assert_int_equal(lapic_acknowledge(apic[0]), 0x41);
+}
+
 static void periodic(void **state) {
     put(0, DIVIDE, 0xb); // by 1
     put(0, TIMER, 0x20040);
@@ -331,6 +350,31 @@ static void levels(void **state) {
     assert_int_equal(redirection(10) & 0x4000, 0);
 }
 
+// A local APIC that refuses an interrupt gets it when it can take it: the line need not move for that.
+static void refused_levels_wait(void **state) {
+    put(1, SVR, 0xff); // off
+    redirect(10, 1ull << 56 | 0x8000 | 0x3a);
+    irq_set_pci(m, 0, 1, true);
+    assert_int_equal(redirection(10) & 0x4000, 0);
+    put(1, SVR, 0x1ff);
+    assert_int_equal(lapic_acknowledge(apic[1]), 0x3a);
+    assert_int_equal(redirection(10) & 0x4000, 0x4000);
+    irq_set_pci(m, 0, 1, false);
+    put(1, EOI, 0);
+    redirect(11, 8ull << 56 | 0x8800 | 0x3b); // to logical 8, which nobody is
+    irq_set_pci(m, 1, 1, true);
+    assert_int_equal(lapic_pending(apic[2]), -1);
+    put(2, LDR, 8u << 24);
+    assert_int_equal(lapic_acknowledge(apic[2]), 0x3b);
+}
+
+// With 16 vCPUs it is 16, and a guest may write it back.
+static void ioapic_id(void **state) {
+    bus_write(m, BUS_MEMORY, IOAPIC_BASE, 4, 0);
+    bus_write(m, BUS_MEMORY, IOAPIC_BASE + 0x10, 4, 16u << 24);
+    assert_int_equal(bus_read(m, BUS_MEMORY, IOAPIC_BASE + 0x10, 4), 16u << 24);
+}
+
 static void eoi_register(void **state) {
     redirect(9, 0x8000 | 0x39);
     irq_set(m, 9, true);
@@ -418,6 +462,9 @@ int main(void) {
         cmocka_unit_test_setup(x2apic, setup),
         cmocka_unit_test_setup(edges, setup),
         cmocka_unit_test_setup(levels, setup),
+        cmocka_unit_test_setup(refused_levels_wait, setup),
+        cmocka_unit_test_setup(ioapic_id, setup),
+        cmocka_unit_test_setup(periodic_after_one_shot, setup),
         cmocka_unit_test_setup(eoi_register, setup),
         cmocka_unit_test_setup(messages, setup),
         cmocka_unit_test_setup(external_interrupts, setup),

@@ -25,7 +25,8 @@
 
 struct ioapic {
     struct device device;
-    uint8_t select, id;
+    uint8_t select;
+    uint8_t id;     // of 8 bits, as those of the local APICs, since it is the number behind theirs
     uint32_t lines; // levels of the inputs: 1 means asserted, whatever the polarity of the wire
     uint64_t entries[IOAPIC_PINS];
     struct bus_range range;
@@ -83,6 +84,11 @@ void ioapic_eoi(struct ioapic *io, uint8_t vector) {
     }
 }
 
+void ioapic_retry(struct ioapic *io) {
+    for (unsigned pin = 0; pin < IOAPIC_PINS; pin++)
+        serve_level(io, pin);
+}
+
 bool ioapic_accepts_extint(const struct ioapic *io, uint32_t apic_id) {
     uint64_t entry = io->entries[0];
     return !(entry & (ENTRY_MASKED | ENTRY_LOGICAL)) && ENTRY_DELIVERY(entry) == APIC_EXTINT &&
@@ -133,7 +139,7 @@ static void mmio_write(void *o, uint64_t offset, unsigned width, uint64_t value)
     else if (offset == REG_EOI)
         ioapic_eoi(io, value);
     else if (offset == REG_WINDOW && io->select == INDEX_ID)
-        io->id = value >> 24 & 0xf;
+        io->id = value >> 24;
     else if (offset == REG_WINDOW && io->select >= INDEX_TABLE)
         write_entry(io, io->select, value);
 }

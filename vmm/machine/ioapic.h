@@ -15,5 +15,7 @@ void ioapic_create(struct machine *m);
 void ioapic_set(struct ioapic *io, unsigned pin, bool level);
 // A local APIC ended a level-triggered interrupt: entries with this vector may send again.
 void ioapic_eoi(struct ioapic *io, uint8_t vector);
+// A local APIC takes what it refused before, or answers to another address: levels that wait are sent.
+void ioapic_retry(struct ioapic *io);
 // Whether pin 0, which carries the 8259 pair's output too, hands it to processor `apic_id`.
 bool ioapic_accepts_extint(const struct ioapic *io, uint32_t apic_id);

@@ -188,11 +188,17 @@ static bool read_register(const struct lapic *l, unsigned reg, uint32_t *value) 
     return false;
 }
 
+// It may take interrupts now that it refused before.
+static void takes_more(struct lapic *l) {
+    ioapic_retry(l->device.machine->ioapic);
+}
+
 static void write_svr(struct lapic *l, uint32_t value) {
     l->svr = value & 0x3ff;
     if (!(l->svr & SVR_ENABLE))
         for (unsigned i = 0; i < LVT_COUNT; i++)
             l->lvt[i] |= LVT_MASKED;
+    takes_more(l);
 }
 
 static void write_lvt(struct lapic *l, unsigned i, uint32_t value) {
@@ -215,11 +221,13 @@ static bool write_register(struct lapic *l, unsigned reg, uint32_t value) {
         if (lapic_x2apic(l))
             return false;
         l->ldr = value & 0xff000000;
+        takes_more(l);
         return true;
     case REG_DFR:
         if (lapic_x2apic(l))
             return false;
         l->dfr = value | 0x0fffffff;
+        takes_more(l);
         return true;
     case REG_SVR: write_svr(l, value); return true;
     case REG_ESR: // a write makes the errors since the last one readable
@@ -299,6 +307,7 @@ static bool write_base(struct lapic *l, uint64_t value) {
         lapic_init_reset(l);
     if (wanted == modes)
         l->ldr = l->id >> 4 << 16 | 1u << (l->id & 15);
+    takes_more(l);
     return true;
 }
 

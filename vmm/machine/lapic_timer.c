@@ -35,8 +35,8 @@ static void expired(void *o) {
 }
 
 uint32_t lapic_timer_current(const struct lapic *l) {
-    if (!l->initial || mode(l) == TIMER_DEADLINE)
-        return 0;
+    if (l->timer.deadline == UINT64_MAX || mode(l) == TIMER_DEADLINE)
+        return 0; // also where a count that has run out becomes periodic: it waits for a new one
     uint64_t elapsed = (now(l) - l->start) >> shift(l);
     if (mode(l) == TIMER_PERIODIC)
         return l->initial - elapsed % l->initial;
