@@ -19,8 +19,8 @@ def add_arguments(parser, what="kernel", text="Linux bzImage or vmlinux, Multibo
     """What chrono run, record, hunt and gdb have in common."""
     parser.add_argument(what, help=text)
     parser.add_argument("--append", default="", metavar="S", help="its command line")
-    parser.add_argument("--initrd", action="append", default=[], metavar="F",
-                        help="initial RAM disk, or a Multiboot module (several)")
+    parser.add_argument("--initrd", action="append", default=[], metavar="F[ ARGUMENTS]",
+                        help="initial RAM disk, or a Multiboot module with its arguments (several)")
     parser.add_argument("--disk", action="append", default=[], metavar="F[,if=ide][,ro]",
                         help="disk image (several); what the guest writes is forgotten, the file is not changed")
     parser.add_argument("--mem", type=int, default=256, metavar="M", help="its memory, MiB (256)")
@@ -45,6 +45,7 @@ class Image:
     size: int = None
     sha256: str = None                                  # None: not known
     options: str = ""                                   # of a disk, with the comma: ",if=ide,ro"
+    arguments: str = ""                                 # of a module
 
 
 @dataclass
@@ -59,7 +60,9 @@ class Guest:
     def from_arguments(cls, args, kernel=None):
         kernel = Path(kernel or args.kernel)
         images = [Image("kernel", kernel.name, kernel)]
-        images += [Image("module", Path(path).name, Path(path)) for path in args.initrd]
+        for initrd in args.initrd:
+            path, arguments = (initrd, "") if Path(initrd).is_file() else initrd.partition(" ")[::2]
+            images.append(Image("module", Path(path).name, Path(path), arguments=arguments))
         for disk in args.disk:
             path, *options = disk.split(",")
             if "ro" not in options:
@@ -90,6 +93,8 @@ class Guest:
         """A line of a description. `disk`: the options of the disk that was named last; returns them."""
         if key in ("kernel", "module", "image"):
             self._take_image("disk" if key == "image" else key, value, disk)
+        elif key == "initrd-append" and self.images:
+            self.images[-1].arguments = value
         elif re.fullmatch(r"disk\d+", key):
             interface, mode = value.split()[:2]
             return f",if={interface}," + ("ro" if mode == "ro" else "private")
@@ -133,6 +138,8 @@ class Guest:
             command += ["-append", self.append]
         for number, image in enumerate(self.images):
             command += [option[image.kind], f"{number}/{image.name}{image.options}"]
+            if image.arguments:
+                command += ["-initrd-append", image.arguments]
         return f"{vmx} " + shlex.join([*command, *self.options, *more])
 
 

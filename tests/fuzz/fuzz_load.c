@@ -1,4 +1,4 @@
-/* sources: vmm/machine/load/load.c vmm/machine/load/elf.c vmm/machine/load/linux.c vmm/machine/load/vmlinux.c vmm/machine/load/multiboot.c vmm/machine/load/multiboot2.c vmm/machine/load/flat.c vmm/machine/firmware/e820.c vmm/machine/firmware/acpi.c vmm/machine/firmware/mptable.c */
+/* sources: vmm/machine/load/load.c vmm/machine/load/elf.c vmm/machine/load/linux.c vmm/machine/load/vmlinux.c vmm/machine/load/multiboot.c vmm/machine/load/multiboot2.c vmm/machine/load/multiboot2_info.c vmm/machine/load/flat.c vmm/machine/firmware/e820.c vmm/machine/firmware/acpi.c vmm/machine/firmware/mptable.c */
 // Any bytes as a guest kernel: an error or a loaded image, never an access outside of guest memory.
 #include <string.h>
 #include "vmm/machine/config.h"
@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     struct machine m = {
         .config = &config, .ram = ram, .ram_size = RAM, .low_size = RAM, .cpu_count = 1};
     struct load_request r = {.kernel = {"kernel", data, n},
-                             .modules = {{"module", data, n}},
+                             .modules = {{"module", data, n, "arguments"}},
                              .module_count = 1,
                              .command_line = "x"};
     struct boot_cpu cpu;

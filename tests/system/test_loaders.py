@@ -58,6 +58,7 @@ GOOD = {"kludge": (kludge(), 9), "multiboot2": (multiboot2(), 9),
 # Those that are refused: what the sentence says of the field.
 BAD = {"kludge-end": (kludge(load_end_addr=0x200000), "load_end_addr 0x200000 is past the end of the file"),
        "kludge-bss": (kludge(bss_end_addr=0xf0000000), "where this VM (64 MiB) has no free memory"),
+       "kludge-low": (kludge(header_addr=0x10000, load_addr=0x10000), "lies where the loader has tables for the kernel"),
        "multiboot2-tag": (multiboot2(entry_tag=100), "header tag 3 has size 100"),
        "multiboot2-arch": (multiboot2(arch=4), "architecture 4 is not i386"),
        "linux-old": (linux(0x206, 9), "boot protocol 2.09 is too old"),

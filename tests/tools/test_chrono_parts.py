@@ -90,6 +90,10 @@ class Descriptions(unittest.TestCase):
         self.assertEqual(guest.host_memory(), 64 + 96)
         self.assertEqual(guest.images[0].size, 5)
 
+    def test_arguments_of_a_module(self):
+        guest = Guest.from_description(DESCRIPTION + f"module 5 {'c' * 64} a\ninitrd-append x=1 y\nmodule 5 {'c' * 64} b\n")
+        self.assertIn("-initrd 2/a -initrd-append 'x=1 y' -initrd 3/b", guest.command())
+
     def test_version_1(self):
         guest = Guest.from_description(f"memory 4194304\nkernel a b 5 {'c' * 64}\n")
         self.assertEqual((guest.images[0].name, guest.images[0].size), ("a b", 5))

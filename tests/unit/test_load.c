@@ -1,4 +1,4 @@
-/* sources: vmm/machine/load/load.c vmm/machine/load/elf.c vmm/machine/load/linux.c vmm/machine/load/vmlinux.c vmm/machine/load/multiboot.c vmm/machine/load/multiboot2.c vmm/machine/load/flat.c vmm/machine/firmware/e820.c vmm/machine/firmware/acpi.c vmm/machine/firmware/mptable.c */
+/* sources: vmm/machine/load/load.c vmm/machine/load/elf.c vmm/machine/load/linux.c vmm/machine/load/vmlinux.c vmm/machine/load/multiboot.c vmm/machine/load/multiboot2.c vmm/machine/load/multiboot2_info.c vmm/machine/load/flat.c vmm/machine/firmware/e820.c vmm/machine/firmware/acpi.c vmm/machine/firmware/mptable.c */
 // Loaders: good images arrive where they belong, bad ones get a sentence that names the field.
 #include <elf.h>
 #include <errno.h>
@@ -165,6 +165,13 @@ static void elf_high(void **state) {
     assert_memory_equal(machine.ram + 0x200000, &f.h, sizeof(f.h));
 }
 
+static void elf_low(void **state) {
+    struct elf_file f = elf();
+    f.p.p_paddr = 0x8000; // between them
+    assert_int_equal(load(&f, sizeof(f)), 0);
+    assert_memory_equal(machine.ram + 0x8000, &f.h, sizeof(f.h));
+}
+
 static void elf_wrong(void **state) {
     struct elf_file f = elf();
     f.p.p_filesz = 0x10000;
@@ -183,6 +190,11 @@ static void elf_wrong(void **state) {
     f.p.p_paddr = 0xa0000;
     refused(&f, sizeof(f), "0xa0000");
     f = elf();
+    f.p.p_paddr = 0x1000; // where the loader's GDT is
+    refused(&f, sizeof(f), "ELF segment 0, 8192 bytes at 0x1000, lies where the loader has tables");
+    f.p.p_paddr = 0xf000;
+    refused(&f, sizeof(f), "at 0xf000, lies where");
+    f = elf();
     f.p.p_type = PT_NOTE;
     refused(&f, sizeof(f), "no loadable segment");
     f = elf();
@@ -193,7 +205,7 @@ static void elf_wrong(void **state) {
 // ---- Multiboot 2 ---------------------------------------------------------------------------------
 struct mb2 {
     uint32_t magic, arch, length, checksum;
-    uint32_t address_tag[6], entry_tag[4], end[2];
+    uint32_t address_tag[6], entry_tag[4], extra[4], end[2];
     uint8_t code[32];
 };
 
@@ -202,34 +214,136 @@ static struct mb2 tags(void) {
                     .length = offsetof(struct mb2, code),
                     .address_tag = {2, 24, 0x300000, 0x300000, 0, 0},
                     .entry_tag = {3, 12, 0x300040, 0},
+                    .extra = {6, 16},
                     .end = {0, 8}};
     k.checksum = -(k.magic + k.arch + k.length);
     return k;
 }
 
+static uint64_t tag_at[32]; // address of the last tag of each kind
+
 // Kinds of tags that a kernel is given, a bit each.
 static unsigned multiboot2_given(void) {
     uint64_t at = cpu.rbx + 8, end = cpu.rbx + word(cpu.rbx);
     unsigned seen = 0;
-    for (; word(at) != 0 && at < end; at += (word(at + 4) + 7) & ~7u)
+    for (; word(at) != 0 && at < end; at += (word(at + 4) + 7) & ~7u) {
         seen |= 1u << word(at);
+        tag_at[word(at)] = at;
+    }
     assert_int_equal(at + 8, end);
     return seen;
 }
 
 static void multiboot2_tags(void **state) {
     struct mb2 k = tags();
-    const unsigned always = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 6, acpi = 1 << 15;
+    const unsigned always = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 6 | 1 << 8, acpi = 3 << 14;
     firmware_write(&machine);
     assert_int_equal(load(&k, sizeof(k)), 0);
     assert_int_equal(cpu.rip, 0x300040);
     assert_int_equal(cpu.rax, 0x36d76289);
     assert_int_equal(multiboot2_given(), always | acpi);
+    assert_memory_equal(machine.ram + tag_at[14] + 8, "RSD PTR ", 8);
+    assert_int_equal(word(tag_at[14] + 4), 8 + 20);
+    assert_memory_equal(machine.ram + tag_at[15] + 8, machine.ram + FIRMWARE_RSDP, 36);
+    assert_int_equal(word(tag_at[8] + 8), 0xb8000);
+    assert_int_equal(word(tag_at[8] + 16), 160);         // bytes of a line
+    assert_int_equal(word(tag_at[8] + 20), 80);          // columns
+    assert_int_equal(word(tag_at[8] + 24), 25);          // rows
+    assert_int_equal(word(tag_at[8] + 28), 2 << 8 | 16); // text, bits of a cell
     config.acpi = false;
     firmware_write(&machine);
     assert_int_equal(load(&k, sizeof(k)), 0);
     config.acpi = true;
     assert_int_equal(multiboot2_given(), always); // no tables: no pointer to them
+}
+
+// What a kernel asks for decides on what it is given, or whether it is started.
+static void multiboot2_wishes(void **state) {
+    static const struct {
+        uint32_t tag[4];
+        const char *refused; // NULL: it is started
+        unsigned kind;       // of information that depends on it
+        bool given;
+    } cases[] = {
+        {{1, 16, 9, 21}, NULL, 8, true},              // all known
+        {{1, 16, 9, 22}, "information tag 22", 0, 0}, // from a later specification
+        {{1 | 1u << 16, 16, 9, 22}, NULL, 8, true},   // optional
+        {{4, 12, 3}, NULL, 8, true},                  // a console, text will do
+        {{4, 12, 0}, NULL, 8, false},                 // graphics, if there are any
+        {{4, 12, 1}, "requires a graphics mode", 0, 0},
+        {{4 | 1u << 16, 12, 1}, NULL, 8, false},
+        {{5, 16, 1024, 768}, NULL, 8, true}, // prefers a frame buffer
+        {{6, 8, 6, 8}, NULL, 21, false},
+    };
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct mb2 k = tags();
+        memcpy(k.extra, cases[i].tag, sizeof(k.extra));
+        firmware_write(&machine);
+        if (cases[i].refused) {
+            refused(&k, sizeof(k), cases[i].refused);
+            continue;
+        }
+        assert_int_equal(load(&k, sizeof(k)), 0);
+        assert_int_equal(multiboot2_given() >> cases[i].kind & 1, cases[i].given);
+    }
+}
+
+// Symbols and strings are loaded, and their headers say where; those of loaded sections stay as they are.
+static void multiboot2_sections(void **state) {
+    struct {
+        struct elf_file f;
+        struct mb2 h __attribute__((aligned(8)));
+        Elf32_Shdr sections[5];
+        char names[16], symbols[16];
+    } k = {.f = elf(), .h = tags(), .names = "names", .symbols = "symbols"};
+    size_t names = (size_t)(k.names - (char *)&k), symbols = (size_t)(k.symbols - (char *)&k);
+    k.f.h.magic = 0;
+    memset(k.h.address_tag, 0, sizeof(k.h.address_tag));
+    k.h.address_tag[0] = 6, k.h.address_tag[1] = 24;
+    k.f.e.e_shoff = (Elf32_Off)((char *)k.sections - (char *)&k);
+    k.f.e.e_shnum = 5;
+    k.f.e.e_shentsize = sizeof(k.sections[0]);
+    k.f.e.e_shstrndx = 2;
+    k.sections[1] = (Elf32_Shdr){.sh_type = SHT_PROGBITS, .sh_addr = 0xc0200000, .sh_size = 4};
+    k.sections[2] = (Elf32_Shdr){
+        .sh_type = SHT_STRTAB, .sh_offset = (Elf32_Off)names, .sh_size = 16};
+    k.sections[3] = (Elf32_Shdr){
+        .sh_type = SHT_SYMTAB, .sh_offset = (Elf32_Off)symbols, .sh_size = 16};
+    k.sections[4] = (Elf32_Shdr){.sh_type = SHT_STRTAB, .sh_offset = 0x7fffffff, .sh_size = 16};
+    firmware_write(&machine);
+    assert_int_equal(load(&k, sizeof(k)), 0);
+    assert_int_equal(multiboot2_given() >> 9 & 1, 1);
+    uint64_t at = tag_at[9];
+    assert_int_equal(word(at + 8), 5);
+    assert_int_equal(word(at + 12), sizeof(Elf32_Shdr));
+    assert_int_equal(word(at + 16), 2);
+    const Elf32_Shdr *given = (const Elf32_Shdr *)(machine.ram + at + 20);
+    assert_int_equal(given[1].sh_addr, 0xc0200000);
+    assert_string_equal((char *)machine.ram + given[2].sh_addr, "names");
+    assert_string_equal((char *)machine.ram + given[3].sh_addr, "symbols");
+    assert_true(given[2].sh_addr >= 0x202000); // behind the kernel
+    assert_int_equal(given[4].sh_addr, 0);     // past the end of the file
+    k.f.e.e_shoff = 0x7fffffff;
+    assert_int_equal(load(&k, sizeof(k)), 0);
+    assert_int_equal(multiboot2_given() >> 9 & 1, 0);
+}
+
+// GRUB 2 gives arguments alone, and GRUB before it the name first.
+static void module_arguments(void **state) {
+    struct mb1 one = kludge();
+    struct mb2 two = tags();
+    for (unsigned with = 0; with < 2; with++) {
+        struct load_request r = request(&one, sizeof(one));
+        r.modules[0] = (struct load_image){"disk", (uint8_t *)"data", 4, with ? "root=a b" : NULL};
+        r.module_count = 1;
+        assert_int_equal(load_guest(&machine, &r, &cpu, error), 0);
+        assert_string_equal((char *)machine.ram + word(word(cpu.rbx + 24) + 8),
+                            with ? "disk root=a b" : "disk");
+        r.kernel = request(&two, sizeof(two)).kernel;
+        assert_int_equal(load_guest(&machine, &r, &cpu, error), 0);
+        multiboot2_given();
+        assert_string_equal((char *)machine.ram + tag_at[3] + 16, with ? "root=a b" : "disk");
+    }
 }
 
 static void multiboot2_elf(void **state) {
@@ -264,7 +378,7 @@ static void multiboot2_wrong(void **state) {
     k.entry_tag[0] = 4; // a console instead of the entry
     refused(&k, sizeof(k), "needs an entry tag");
     k = tags();
-    k.end[0] = 4;
+    k.end[0] = 6;
     refused(&k, sizeof(k), "no end tag");
     k = tags();
     k.address_tag[3] = 0x300008;
@@ -486,8 +600,12 @@ int main(void) {
         cmocka_unit_test_setup_teardown(multiboot1_wrong, setup, teardown),
         cmocka_unit_test_setup_teardown(multiboot1_long_line, setup, teardown),
         cmocka_unit_test_setup_teardown(elf_high, setup, teardown),
+        cmocka_unit_test_setup_teardown(elf_low, setup, teardown),
         cmocka_unit_test_setup_teardown(elf_wrong, setup, teardown),
         cmocka_unit_test_setup_teardown(multiboot2_tags, setup, teardown),
+        cmocka_unit_test_setup_teardown(multiboot2_wishes, setup, teardown),
+        cmocka_unit_test_setup_teardown(multiboot2_sections, setup, teardown),
+        cmocka_unit_test_setup_teardown(module_arguments, setup, teardown),
         cmocka_unit_test_setup_teardown(multiboot2_elf, setup, teardown),
         cmocka_unit_test_setup_teardown(multiboot2_wrong, setup, teardown),
         cmocka_unit_test_setup_teardown(linux_header, setup, teardown),

@@ -272,7 +272,7 @@ static int parse(const char *text) {
 static void good_configuration(void **state) {
     assert_int_equal(
         parse("# a comment\n\nname = test\n  memory=1G  \ncpus = 2\nkernel = /a b\n"
-              "initrd = x\ninitrd = y\nappend = console=ttyS0 a=b\n"
+              "initrd = x\ninitrd-append = a=b c\ninitrd = y\nappend = console=ttyS0 a=b\n"
               "disk = d.img,if=ide,ro\ndisk = e,overlay=f\nserial = null\nserial = pty\nacpi = no"),
         0);
     assert_string_equal(config.name, "test");
@@ -280,6 +280,8 @@ static void good_configuration(void **state) {
     assert_int_equal(config.cpus, 2);
     assert_string_equal(config.kernel, "/a b");
     assert_int_equal(config.initrd_count, 2);
+    assert_string_equal(config.initrd_append[0], "a=b c");
+    assert_null(config.initrd_append[1]);
     assert_string_equal(config.append, "console=ttyS0 a=b");
     assert_int_equal(config.disks[0].interface, DISK_IDE);
     assert_true(config.disks[0].read_only);
@@ -302,6 +304,8 @@ static void bad_configurations(void **state) {
          "vm.conf:1: memory: memory must be from 2 MB to 1 TB: '99999999999G'"},
         {"acpi = maybe", "vm.conf:1: acpi: must be yes or no: 'maybe'"},
         {"serial = tty", "vm.conf:1: serial: must be stdio, null, pty or file:PATH: 'tty'"},
+        {"initrd-append = x",
+         "vm.conf:1: initrd-append: must come after the initrd that it belongs to: 'x'"},
         {"kernel =", "vm.conf:1: kernel: has no value: 'kernel'"},
         {"# all is well\n\ndebug = port",
          "vm.conf:3: debug: must be stdio, null, pty or file:PATH: 'port'"},

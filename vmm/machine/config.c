@@ -94,6 +94,13 @@ static int module(struct config *c, const struct key *k, const char *value, char
     return set_string(&c->initrd[c->initrd_count++], value);
 }
 
+static int module_arguments(struct config *c, const struct key *k, const char *value, char *error,
+                            size_t size) {
+    if (!c->initrd_count)
+        return fail(error, size, "must come after the initrd that it belongs to", value);
+    return set_string(&c->initrd_append[c->initrd_count - 1], value);
+}
+
 static int disk_option(struct config_disk *d, const char *option, char *error, size_t size) {
     if (!strcmp(option, "if=ide"))
         d->interface = DISK_IDE;
@@ -200,6 +207,7 @@ static const struct key keys[] = {
     {"kernel", text, FIELD(kernel), "FILE",
      "bzImage or vmlinux, Multiboot 1 or 2 kernel, or boot sector"},
     {"initrd", module, 0, "FILE", "initial file system, or module; several"},
+    {"initrd-append", module_arguments, 0, "TEXT", "arguments of the Multiboot module before"},
     {"append", text, FIELD(append), "TEXT", "command line of the kernel"},
     {"disk", disk, 0, DISK_EXAMPLE, "disk image; several"},
     {"serial", serial, 0, "stdio|null|pty|file:PATH",
@@ -374,8 +382,10 @@ void config_free(struct config *c) {
     free(c->trace);
     for (unsigned i = 0; i < CONFIG_MAX_SERIAL; i++)
         free(c->serial[i]);
-    for (unsigned i = 0; i < c->initrd_count; i++)
+    for (unsigned i = 0; i < c->initrd_count; i++) {
         free(c->initrd[i]);
+        free(c->initrd_append[i]);
+    }
     for (unsigned i = 0; i < c->disk_count; i++) {
         free(c->disks[i].path);
         free(c->disks[i].overlay);

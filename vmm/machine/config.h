@@ -22,8 +22,9 @@ struct config {
     char *name;      // of the VM, in messages
     uint64_t memory; // bytes
     unsigned cpus;
-    char *kernel, *append;            // NULL: none
-    char *initrd[CONFIG_MAX_MODULES]; // Linux: the first; Multiboot: modules
+    char *kernel, *append;                   // NULL: none
+    char *initrd[CONFIG_MAX_MODULES];        // Linux: the first; Multiboot: modules
+    char *initrd_append[CONFIG_MAX_MODULES]; // arguments of each; NULL: none
     unsigned initrd_count;
     struct config_disk disks[CONFIG_MAX_DISKS];
     unsigned disk_count;

@@ -59,8 +59,11 @@ struct guest *guest_open(struct machine *m, const struct config *config) {
         return NULL;
     g->request.command_line = config->append ? config->append : "";
     int error = map_file(m, config->kernel, &g->request.kernel);
-    for (unsigned i = 0; !error && i < config->initrd_count; i++)
-        error = map_file(m, config->initrd[i], &g->request.modules[g->request.module_count++]);
+    for (unsigned i = 0; !error && i < config->initrd_count; i++) {
+        struct load_image *module = &g->request.modules[g->request.module_count++];
+        error = map_file(m, config->initrd[i], module);
+        module->arguments = config->initrd_append[i];
+    }
     if (!error)
         return g;
     guest_close(g);

@@ -48,8 +48,11 @@ static int image(struct text *t, const char *kind, const char *path) {
 
 static int describe_images(struct text *t, const struct config *c, const char **what) {
     int error = image(t, "kernel", *what = c->kernel);
-    for (unsigned i = 0; !error && i < c->initrd_count; i++)
+    for (unsigned i = 0; !error && i < c->initrd_count; i++) {
         error = image(t, "module", *what = c->initrd[i]);
+        if (c->initrd_append[i])
+            text_add(t, "initrd-append %s\n", c->initrd_append[i]);
+    }
     for (unsigned i = 0; !error && i < c->disk_count; i++) {
         text_add(t, "disk%u %s %s\n", i, c->disks[i].interface == DISK_IDE ? "ide" : "virtio",
                  c->disks[i].read_only ? "ro" : "rw");

@@ -39,9 +39,7 @@ static int load_segment(struct machine *m, const struct load_image *k, unsigned 
         return load_error(
             error, "%s: program header %u: p_paddr 0x%llx + p_memsz 0x%llx wraps around", k->name,
             i, (unsigned long long)h->p_paddr, (unsigned long long)h->p_memsz);
-    int err = load_copy(m, what, h->p_paddr, k->data + h->p_offset, h->p_filesz, error);
-    if (!err)
-        err = load_zero(m, what, h->p_paddr + h->p_filesz, h->p_memsz - h->p_filesz, error);
+    int err = load_part(m, what, h->p_paddr, k->data + h->p_offset, h->p_filesz, h->p_memsz, error);
     if (h->p_paddr < out->lowest)
         out->lowest = h->p_paddr;
     if (h->p_paddr + h->p_memsz > out->highest)
@@ -90,6 +88,26 @@ int elf_load(struct machine *m, const struct load_image *k, struct elf_image *ou
     }
     return out->highest ? 0
                         : load_error(error, "%s: the ELF file has no loadable segment", k->name);
+}
+
+bool elf_find_sections(const struct load_image *k, struct elf_sections *out) {
+    Elf64_Ehdr e = {0};
+    Elf32_Ehdr e32;
+    if (k->size < sizeof(e) || memcmp(k->data, ELFMAG, SELFMAG))
+        return false;
+    memcpy(&e, k->data, sizeof(e));
+    memcpy(&e32, k->data, sizeof(e32));
+    bool is_64 = e.e_ident[EI_CLASS] == ELFCLASS64;
+    uint64_t offset = is_64 ? e.e_shoff : e32.e_shoff;
+    *out = (struct elf_sections){.count = is_64 ? e.e_shnum : e32.e_shnum,
+                                 .entry_size = is_64 ? e.e_shentsize : e32.e_shentsize,
+                                 .names = is_64 ? e.e_shstrndx : e32.e_shstrndx,
+                                 .is_64 = is_64};
+    if (!out->count || out->entry_size < (is_64 ? sizeof(Elf64_Shdr) : sizeof(Elf32_Shdr)) ||
+        offset > k->size || (uint64_t)out->count * out->entry_size > k->size - offset)
+        return false;
+    out->table = k->data + offset;
+    return true;
 }
 
 // Looks for the owner in the notes of one segment: a header of three words, the name, the description, each

@@ -47,6 +47,40 @@ int load_zero(struct machine *m, const char *what, uint64_t gpa, uint64_t n, cha
     return 0;
 }
 
+// Other kernels than Linux may have parts below 640 KB, too.
+static bool is_ours(uint64_t gpa, uint64_t n) {
+    bool below = gpa < LOAD_PAGE_TABLES && gpa + n > LOAD_GDT;
+    return below || (gpa < LOAD_AREA_END && gpa + n > LOAD_BOOT_INFO);
+}
+
+int load_part(struct machine *m, const char *what, uint64_t gpa, const void *data, uint64_t n,
+              uint64_t size, char error[256]) {
+    if (size < n)
+        size = n;
+    if (is_ours(gpa, size))
+        return load_error(
+            error,
+            "%s, %llu bytes at 0x%llx, lies where the loader has tables for the kernel "
+            "(0x%x to 0x%x, 0x%x to 0x%x): link it elsewhere",
+            what, (unsigned long long)size, (unsigned long long)gpa, LOAD_GDT, LOAD_PAGE_TABLES - 1,
+            LOAD_BOOT_INFO, LOAD_AREA_END - 1);
+    int err = load_copy(m, what, gpa, data, n, error);
+    return err ? err : load_zero(m, what, gpa + n, size - n, error);
+}
+
+int load_command_line(char *line, size_t n, const char *name, const char *arguments,
+                      char error[256]) {
+    bool both = *name && arguments && *arguments;
+    int length = snprintf(line, n, "%s%s%s", name, both ? " " : "", arguments ? arguments : "");
+    if (length < (int)n)
+        return 0;
+    return load_error(
+        error,
+        "the command line has %d characters (\"%.30s...\"); a Multiboot kernel is given "
+        "%zu at most",
+        length, line, n - 1);
+}
+
 int load_flat_gdt(struct machine *m, bool long_mode, struct boot_cpu *out, char error[256]) {
     const uint64_t gdt[4] = {0, 0, long_mode ? 0x00af9b000000ffffull : 0x00cf9b000000ffffull,
                              0x00cf93000000ffffull};

@@ -8,9 +8,10 @@
 struct machine;
 
 struct load_image {
-    const char *name; // for messages and, as a module, its command line
+    const char *name; // for messages, and for guests that are told it
     const uint8_t *data;
     size_t size;
+    const char *arguments; // of a module; NULL: none
 };
 
 #define LOAD_MAX_MODULES 16
@@ -54,6 +55,11 @@ int flat_load(struct machine *m, const struct load_request *r, struct boot_cpu *
               char error[256]);
 
 // ---- Shared by the formats ---------------------------------------------------------------------
+// The screen as Multiboot describes it: a frame buffer of characters and attributes (type 2).
+#define TEXT_ADDRESS     0xb8000u
+#define TEXT_COLUMNS     80
+#define TEXT_ROWS        25
+#define FRAMEBUFFER_TEXT 2
 // Writes the sentence and returns -EINVAL.
 int load_error(char error[256], const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 // Copies into guest RAM; -EINVAL with a sentence when [gpa, gpa+n) is not all RAM above the first page.
@@ -66,8 +72,23 @@ struct elf_image {
     uint64_t lowest, highest; // physical addresses that its segments cover
     bool is_64;
 };
+// Copies n bytes of a kernel and zeroes what follows up to `size`: RAM that the loaders do not need themselves.
+// -EINVAL with a sentence.
+int load_part(struct machine *m, const char *what, uint64_t gpa, const void *data, uint64_t n,
+              uint64_t size, char error[256]);
+// "NAME ARGUMENTS" in at most n bytes with the zero; either may be "" or NULL. -EINVAL with a sentence.
+int load_command_line(char *line, size_t n, const char *name, const char *arguments,
+                      char error[256]);
+
 // Loads the PT_LOAD segments of a 32- or 64-bit x86 ELF at their physical addresses.
 int elf_load(struct machine *m, const struct load_image *k, struct elf_image *out, char error[256]);
+// The table of sections, in the file; false: it has none.
+struct elf_sections {
+    const uint8_t *table;
+    uint32_t count, entry_size, names; // names: number of the section with their names
+    bool is_64;
+};
+bool elf_find_sections(const struct load_image *k, struct elf_sections *out);
 // Is it a 64-bit ELF file with a note of that owner?
 bool elf_has_note(const struct load_image *k, const char *owner);
 
@@ -76,7 +97,8 @@ bool elf_has_note(const struct load_image *k, const char *owner);
 #define LOAD_PAGE_TABLES  0x2000u  // six pages
 #define LOAD_BOOT_INFO    0x10000u // Linux: boot_params; Multiboot: information structure
 #define LOAD_COMMAND_LINE 0x20000u
-#define LOAD_SETUP_DATA   0x30000u // Linux: further setup data
+#define LOAD_SETUP_DATA   0x30000u // Linux: further setup data, one page
+#define LOAD_AREA_END     0x31000u
 #define LOAD_STACK_TOP    0x9f000u
 // A flat GDT: 0x10 code (32- or 64-bit), 0x18 data, as Linux's boot protocol wants.
 int load_flat_gdt(struct machine *m, bool long_mode, struct boot_cpu *out, char error[256]);

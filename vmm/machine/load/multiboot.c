@@ -1,6 +1,6 @@
 // Multiboot 1 (Multiboot Specification 0.6.96): the header is in the first 8 KB; the kernel starts in
 // 32-bit protected mode with EAX = 0x2BADB002 and EBX = the information structure.
-#include <stdio.h>
+#include <stddef.h>
 #include <string.h>
 #include "vmm/machine/firmware/firmware.h"
 #include "vmm/machine/load/load.h"
@@ -19,7 +19,8 @@ enum {
     INFO_COMMAND_LINE = 1 << 2,
     INFO_MODULES = 1 << 3,
     INFO_MAP = 1 << 6,
-    INFO_LOADER = 1 << 9
+    INFO_LOADER = 1 << 9,
+    INFO_FRAMEBUFFER = 1 << 12
 };
 
 struct header {
@@ -30,7 +31,12 @@ struct info { // 3.3 "Boot information format", as far as this loader fills it
     uint32_t flags, mem_lower, mem_upper, boot_device, cmdline, mods_count, mods_addr, syms[4],
         mmap_length, mmap_addr, drives_length, drives_addr, config_table, boot_loader_name,
         apm_table, vbe[4];
+    // From here on only for kernels that ask for a video mode (FLAG_VIDEO): ours is text, whatever they prefer.
+    uint64_t framebuffer_addr;
+    uint32_t framebuffer_pitch, framebuffer_width, framebuffer_height;
+    uint8_t framebuffer_bpp, framebuffer_type, colors[6];
 };
+#define INFO_WITHOUT_VIDEO offsetof(struct info, framebuffer_addr)
 struct module {
     uint32_t start, end, string, reserved;
 };
@@ -92,19 +98,17 @@ static int load_kludge(struct machine *m, const struct load_image *k, const stru
         return load_error(error, "%s: load_end_addr 0x%x is past the end of the file", k->name,
                           h->load_end_addr);
     uint64_t end = h->load_addr + n;
-    int err = load_copy(m, "the kernel", h->load_addr, k->data + offset, n, error);
-    if (!err && h->bss_end_addr > end)
-        err = load_zero(m, "the kernel's bss", end, h->bss_end_addr - end, error);
-    *out = (struct elf_image){.entry = h->entry_addr,
-                              .lowest = h->load_addr,
-                              .highest = h->bss_end_addr > end ? h->bss_end_addr : end};
-    return err;
+    if (h->bss_end_addr > end)
+        end = h->bss_end_addr;
+    *out = (struct elf_image){.entry = h->entry_addr, .lowest = h->load_addr, .highest = end};
+    return load_part(m, "the kernel", h->load_addr, k->data + offset, n, end - h->load_addr, error);
 }
 
-// Modules: page-aligned, after the kernel.
+// Modules: page-aligned, after the kernel. The name comes before the arguments, as for the kernel.
 static void put_modules(struct area *a, const struct load_request *r, uint64_t after,
                         struct info *info) {
     struct module modules[LOAD_MAX_MODULES];
+    char line[COMMAND_LINE];
     uint64_t at = (after + 4095) & ~4095ull;
     if (at < 0x100000)
         at = 0x100000;
@@ -112,7 +116,10 @@ static void put_modules(struct area *a, const struct load_request *r, uint64_t a
         const struct load_image *f = &r->modules[i];
         a->err = load_copy(a->m, f->name, at, f->data, f->size, a->error);
         modules[i] = (struct module){(uint32_t)at, (uint32_t)(at + f->size), 0, 0};
-        modules[i].string = put(a, "a module's name", f->name, strlen(f->name) + 1);
+        if (!a->err)
+            a->err = load_command_line(line, sizeof(line), f->name, f->arguments, a->error);
+        if (!a->err)
+            modules[i].string = put(a, "a module's command line", line, strlen(line) + 1);
         at = (at + f->size + 4095) & ~4095ull;
     }
     info->mods_count = r->module_count;
@@ -131,27 +138,29 @@ static void put_memory_map(struct area *a, struct info *info) {
     info->mem_upper = (uint32_t)((a->m->low_size - 0x100000) >> 10);
 }
 
-static int put_info(struct machine *m, const struct load_request *r, uint64_t after,
+static int put_info(struct machine *m, const struct load_request *r, bool video, uint64_t after,
                     char error[256]) {
-    struct area a = {m, LOAD_BOOT_INFO + sizeof(struct info), 0, error};
+    size_t size = video ? sizeof(struct info) : INFO_WITHOUT_VIDEO;
+    struct area a = {m, (uint32_t)(LOAD_BOOT_INFO + size), 0, error};
     struct info info = {.flags = INFO_MEMORY | INFO_COMMAND_LINE | INFO_MODULES | INFO_MAP |
-                                 INFO_LOADER};
+                                 INFO_LOADER | (video ? INFO_FRAMEBUFFER : 0),
+                        .framebuffer_addr = TEXT_ADDRESS,
+                        .framebuffer_pitch = TEXT_COLUMNS * 2,
+                        .framebuffer_width = TEXT_COLUMNS,
+                        .framebuffer_height = TEXT_ROWS,
+                        .framebuffer_bpp = 16,
+                        .framebuffer_type = FRAMEBUFFER_TEXT};
     static const char loader[] = "Chronovisor";
     char line[COMMAND_LINE];
     // The kernel's own name comes first, as from GRUB 0.97 and QEMU. (GRUB 2 leaves it out: multiboot2.c)
-    int n = snprintf(line, sizeof(line), "%s%s%s", r->kernel.name, *r->command_line ? " " : "",
-                     r->command_line);
-    if (n >= (int)sizeof(line))
-        return load_error(error,
-                          "the command line has %d characters with the kernel's name; a Multiboot "
-                          "kernel is given %zu at most",
-                          n, sizeof(line) - 1);
+    int err = load_command_line(line, sizeof(line), r->kernel.name, r->command_line, error);
+    if (err)
+        return err;
     info.cmdline = put(&a, "the command line", line, strlen(line) + 1);
     info.boot_loader_name = put(&a, "the loader's name", loader, sizeof(loader));
     put_modules(&a, r, after, &info);
     put_memory_map(&a, &info);
-    return a.err ? a.err
-                 : load_copy(m, "the boot information", LOAD_BOOT_INFO, &info, sizeof(info), error);
+    return a.err ? a.err : load_copy(m, "the boot information", LOAD_BOOT_INFO, &info, size, error);
 }
 
 int multiboot1_load(struct machine *m, const struct load_request *r, struct boot_cpu *out,
@@ -165,7 +174,7 @@ int multiboot1_load(struct machine *m, const struct load_request *r, struct boot
     struct elf_image image;
     int err = h.flags & FLAG_ADDRESSES ? load_kludge(m, &r->kernel, &h, at, &image, error)
                                        : elf_load(m, &r->kernel, &image, error);
-    if (err || (err = put_info(m, r, image.highest, error)))
+    if (err || (err = put_info(m, r, h.flags & FLAG_VIDEO, image.highest, error)))
         return err;
     out->mode = BOOT_PROTECTED;
     out->rip = image.entry;
