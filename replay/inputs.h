@@ -27,6 +27,10 @@ struct input_source {
     // How many bytes the device can take now (0: leave them in the fd). NULL: always INPUT_MAX.
     size_t (*room)(void *opaque);
     input_deliver deliver;
+    // Where the device does not take what is typed as it is: makes of n bytes what it takes, at most `size` bytes; returns
+    // how many. n = 0: nothing has followed for a while. NULL: it does.
+    size_t (*translate)(void *opaque, const uint8_t *typed, size_t n, uint8_t *to, size_t size);
+    bool unfinished; // what is typed next may belong to what was typed last
     void *opaque;
     unsigned id;
     struct input_source *next;

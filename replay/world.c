@@ -11,7 +11,8 @@
 
 #define MAX_SOURCES 32
 #define NSEC        1000000000ull
-#define LEAVE_KEY   0x1d // ^]
+#define LEAVE_KEY   0x1d     // ^]
+#define PATIENCE_NS 20000000 // with which the rest of something unfinished is waited for
 
 static uint64_t monotonic(void) {
     struct timespec t;
@@ -56,12 +57,17 @@ static size_t room(const struct input_source *s) {
     return n < INPUT_MAX ? n : INPUT_MAX;
 }
 
+// A terminal is read when something is typed, not when the device has room.
+static bool read_ahead(const struct input_source *s) {
+    return s->leave_key || s->translate;
+}
+
 // Descriptors that something can be read from now; `who` gets their sources.
 static unsigned poll_list(struct inputs *in, struct pollfd list[MAX_SOURCES],
                           struct input_source **who) {
     unsigned n = 0;
     for (struct input_source *s = in->sources; s && n < MAX_SOURCES; s = s->next) {
-        if (s->fd < 0 || (!s->leave_key && !room(s)))
+        if (s->fd < 0 || (!read_ahead(s) && !room(s)))
             continue;
         list[n] = (struct pollfd){.fd = s->fd, .events = POLLIN};
         who[n++] = s;
@@ -77,18 +83,30 @@ static bool ready_ahead(const struct inputs *in) {
     return false;
 }
 
+static bool unfinished(const struct inputs *in) {
+    for (struct input_source *s = in->sources; s; s = s->next)
+        if (s->unfinished)
+            return true;
+    return false;
+}
+
 bool world_wait(struct inputs *in, uint64_t deadline) {
     struct pollfd list[MAX_SOURCES];
     struct input_source *who[MAX_SOURCES];
     unsigned n = poll_list(in, list, who);
+    uint64_t ns = UINT64_MAX;
     struct timespec t, *timeout = NULL;
     if (ready_ahead(in))
         return true;
     if (deadline != UINT64_MAX) {
         uint64_t now = world_virtual_time(in), ticks = deadline > now ? deadline - now : 0;
-        uint64_t ns = (uint64_t)((unsigned __int128)ticks * NSEC / in->hz);
+        ns = (uint64_t)((unsigned __int128)ticks * NSEC / in->hz);
         if (!ns)
             return true;
+    }
+    if (ns > PATIENCE_NS && unfinished(in))
+        ns = PATIENCE_NS;
+    if (ns != UINT64_MAX) {
         t = (struct timespec){.tv_sec = (time_t)(ns / NSEC), .tv_nsec = (long)(ns % NSEC)};
         timeout = &t;
     }
@@ -117,9 +135,20 @@ static size_t read_source(struct input_source *s, uint8_t *data, size_t size) {
 // not read 4096 bytes does not read.
 static void read_terminal(struct inputs *in, struct input_source *s) {
     uint8_t data[INPUT_MAX];
-    size_t n = look_for_leave_key(in, data, read_source(s, data, sizeof(data)));
-    for (size_t i = 0; i < n && s->ahead_count < INPUT_MAX; i++)
+    size_t n = read_source(s, data, sizeof(data));
+    if (s->leave_key)
+        n = look_for_leave_key(in, data, n);
+    if (s->translate && n)
+        s->ahead_count += s->translate(s->opaque, data, n, s->ahead + s->ahead_count,
+                                       INPUT_MAX - s->ahead_count);
+    for (size_t i = 0; !s->translate && i < n && s->ahead_count < INPUT_MAX; i++)
         s->ahead[s->ahead_count++] = data[i];
+}
+
+// Nothing has come that what was begun could go on with.
+static void finish(struct input_source *s) {
+    s->ahead_count += s->translate(s->opaque, NULL, 0, s->ahead + s->ahead_count,
+                                   INPUT_MAX - s->ahead_count);
 }
 
 typedef void (*take_fn)(struct inputs *in, struct input_source *s, const uint8_t *data, size_t n);
@@ -138,13 +167,15 @@ void world_collect(struct inputs *in, take_fn fn) {
     struct pollfd list[MAX_SOURCES];
     struct input_source *who[MAX_SOURCES];
     unsigned count = poll_list(in, list, who);
-    if (count && poll(list, count, 0) <= 0)
+    if (count && poll(list, count, 0) < 0)
         count = 0;
     for (unsigned i = 0; i < count; i++) {
         struct input_source *s = who[i];
+        if (!list[i].revents && s->unfinished)
+            finish(s);
         if (!list[i].revents)
             continue;
-        if (s->leave_key) {
+        if (read_ahead(s)) {
             read_terminal(in, s);
             continue;
         }
@@ -152,6 +183,9 @@ void world_collect(struct inputs *in, take_fn fn) {
         if (n)
             fn(in, s, data, n);
     }
-    for (struct input_source *s = in->sources; s; s = s->next)
+    for (struct input_source *s = in->sources; s; s = s->next) {
+        if (s->unfinished && s->fd < 0)
+            finish(s);
         deliver_ahead(in, s, fn);
+    }
 }

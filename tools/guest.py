@@ -73,7 +73,8 @@ class Guest:
                 raise EmuError(f"{image.path}: no such file")
             if not os.access(image.path, os.R_OK):      # some distributions keep /boot/vmlinuz for root
                 raise EmuError(f"{image.path}: you may not read it; make a copy that you may")
-        return cls(images, str(args.mem), args.cpus, args.append, list(args.vmx))
+        screen = ["-display", "stdio"] if getattr(args, "screen", False) else []
+        return cls(images, str(args.mem), args.cpus, args.append, [*screen, *args.vmx])
 
     @classmethod
     def from_description(cls, text):

@@ -1,4 +1,4 @@
-/* sources: vmm/machine/uart.c vmm/machine/pci.c vmm/machine/chipset.c vmm/machine/msix.c vmm/machine/virtio.c vmm/machine/virtqueue.c vmm/machine/virtio_blk.c vmm/machine/virtio_console.c vmm/machine/virtio_rng.c vmm/machine/disk.c vmm/machine/ide.c vmm/machine/ide_command.c vmm/machine/ide_identify.c vmm/machine/ide_dma.c vmm/machine/ps2.c vmm/machine/ps2_keyboard.c vmm/machine/ps2_mouse.c vmm/machine/vga.c vmm/machine/vga_text.c vmm/machine/ports.c vmm/machine/bus.c vmm/machine/vtime.c vmm/machine/device.c vmm/machine/state.c tests/unit/machine_host.c */
+/* sources: vmm/machine/uart.c vmm/machine/pci.c vmm/machine/chipset.c vmm/machine/msix.c vmm/machine/virtio.c vmm/machine/virtqueue.c vmm/machine/virtio_blk.c vmm/machine/virtio_console.c vmm/machine/virtio_rng.c vmm/machine/disk.c vmm/machine/ide.c vmm/machine/ide_command.c vmm/machine/ide_identify.c vmm/machine/ide_dma.c vmm/machine/ps2.c vmm/machine/ps2_keyboard.c vmm/machine/ps2_mouse.c vmm/machine/typing.c vmm/machine/vga.c vmm/machine/vga_text.c vmm/machine/ports.c vmm/machine/bus.c vmm/machine/vtime.c vmm/machine/device.c vmm/machine/state.c tests/unit/machine_host.c */
 // A hostile guest against the devices: any access to any register, rings and DMA tables with anything
 // in them, input at any time. The sanitizers watch; and a saved and loaded machine must be the same.
 // (Interrupt controllers and timers: fuzz_machine_core.c.)
@@ -66,7 +66,7 @@ static struct machine *create(void) {
         disks[i] = open_disk(m, i == 2 || i == 4 ? DISK_READ_ONLY : DISK_PRIVATE);
     uart_create(m, 0, host_output);
     uart_create(m, 1, NULL);
-    ps2_create(m);
+    ps2_create(m, NULL);
     vga_create(m);
     ports_create(m, host_output);
     pci_create(m);

@@ -1,4 +1,4 @@
-/* sources: vmm/machine/ps2.c vmm/machine/ps2_keyboard.c vmm/machine/ps2_mouse.c vmm/machine/vga.c vmm/machine/vga_text.c vmm/machine/ports.c vmm/machine/bus.c vmm/machine/vtime.c vmm/machine/device.c vmm/machine/state.c tests/unit/machine_host.c */
+/* sources: vmm/machine/ps2.c vmm/machine/ps2_keyboard.c vmm/machine/ps2_mouse.c vmm/machine/typing.c vmm/machine/vga.c vmm/machine/vga_text.c vmm/machine/ports.c vmm/machine/bus.c vmm/machine/vtime.c vmm/machine/device.c vmm/machine/state.c tests/unit/machine_host.c */
 // Keyboard controller, VGA registers and screen, and the board's single ports.
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,7 +16,7 @@ enum { DATA = 0x60, COMMAND = 0x64, FULL = 1, FROM_MOUSE = 0x20 };
 static int start(void **state) {
     (void)state;
     struct machine *m = host_create();
-    ps2_create(m);
+    ps2_create(m, NULL);
     vga_create(m);
     ports_create(m, host_output);
     host_reset();

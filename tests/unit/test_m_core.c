@@ -304,6 +304,7 @@ static void bad_configurations(void **state) {
          "vm.conf:1: memory: memory must be from 2 MB to 1 TB: '99999999999G'"},
         {"acpi = maybe", "vm.conf:1: acpi: must be yes or no: 'maybe'"},
         {"serial = tty", "vm.conf:1: serial: must be stdio, null, pty or file:PATH: 'tty'"},
+        {"display = x", "vm.conf:1: display: must be stdio, null, pty or file:PATH: 'x'"},
         {"initrd-append = x",
          "vm.conf:1: initrd-append: must come after the initrd that it belongs to: 'x'"},
         {"kernel =", "vm.conf:1: kernel: has no value: 'kernel'"},
@@ -340,6 +341,11 @@ static void bad_configurations(void **state) {
     assert_int_equal(config_check(&config, error, sizeof(error)), -EINVAL);
     parse("kernel = k\ndisk = a,ro,private");
     assert_int_equal(config_check(&config, error, sizeof(error)), -EINVAL);
+    parse("kernel = k\ndisplay = stdio\nserial = stdio");
+    assert_int_equal(config_check(&config, error, sizeof(error)), -EINVAL);
+    parse("kernel = k\ndisplay = stdio");
+    assert_int_equal(config_check(&config, error, sizeof(error)), 0);
+    assert_string_equal(config.serial[0], "null");
     config_free(&config);
 }
 

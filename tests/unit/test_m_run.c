@@ -12,6 +12,7 @@
 #include "replay/inputs.h"
 #include "vmm/machine/cpu.h"
 #include "vmm/machine/debug.h"
+#include "vmm/machine/display.h"
 #include "vmm/machine/lapic.h"
 #include "vmm/machine/output.h"
 
@@ -159,6 +160,7 @@ uint64_t inputs_idle(struct inputs *in, const struct landmark *at, uint64_t anch
 }
 
 void output_flush_all(void) {}
+void display_refresh(struct machine *of, bool idle) {}
 
 // ---- a debugger that pauses before every turn ------------------------------------------------------
 static bool paused;

@@ -253,6 +253,66 @@ static void left_and_recorded_on(void **state) {
     unlink(NEW_LOG);
 }
 
+// ---- a source that takes something else than what is typed ------------------------------------------------
+static struct input_source typed_source;
+static char received[64];
+
+// Letters grow; '<' belongs to the letter behind it, which stays as it is, and alone it becomes '!'.
+static size_t translate(void *opaque, const uint8_t *typed, size_t n, uint8_t *to, size_t size) {
+    size_t used = 0;
+    assert_true(size > n);
+    if (!n)
+        to[used++] = '!';
+    for (size_t i = 0; i < n; i++) {
+        bool small = i ? typed[i - 1] == '<' : typed_source.unfinished;
+        if (typed[i] != '<')
+            to[used++] = small ? typed[i] : (uint8_t)(typed[i] - 32);
+    }
+    typed_source.unfinished = n && typed[n - 1] == '<';
+    return used;
+}
+
+static size_t room_for_three(void *opaque) {
+    return 3;
+}
+
+static void receive(void *opaque, const uint8_t *data, size_t n) {
+    assert_true(n <= 3);
+    strncat(received, (const char *)data, n);
+}
+
+static void what_is_typed_is_translated(void **state) {
+    int wire[2], err = 0;
+    const struct landmark at = {0};
+    struct inputs *in = inputs_pass_through(HZ);
+    assert_int_equal(pipe2(wire, O_NONBLOCK), 0);
+    typed_source = (struct input_source){.name = "keys",
+                                         .fd = wire[0],
+                                         .room = room_for_three,
+                                         .deliver = receive,
+                                         .translate = translate};
+    received[0] = 0;
+    inputs_add_source(in, &typed_source);
+    assert_int_equal(write(wire[1], "abcd<", 5), 5);
+    inputs_deliver(in, &at);
+    assert_string_equal(received, "ABC"); // as the device has room
+    assert_int_equal(write(wire[1], "x<", 2), 2);
+    inputs_deliver(in, &at);
+    assert_string_equal(received, "ABCDx");
+    // Idle without any deadline: what is unfinished does not wait for the next key.
+    inputs_idle(in, &at, 0, UINT64_MAX, &err);
+    assert_int_equal(err, 0);
+    inputs_deliver(in, &at);
+    assert_string_equal(received, "ABCDx!");
+    assert_int_equal(write(wire[1], "<", 1), 1);
+    close(wire[1]);
+    for (unsigned i = 0; i < 3; i++)
+        inputs_deliver(in, &at);
+    assert_string_equal(received, "ABCDx!!"); // nor does it at the end of the wire
+    inputs_free(in);
+    close(wire[0]);
+}
+
 // Reads all records; returns log_next()'s last result, the error in `error`.
 static int read_all(const uint8_t *data, size_t size, char error[256], uint64_t *records) {
     error[0] = 0;
@@ -312,6 +372,7 @@ int main(void) {
         cmocka_unit_test(damage),
         cmocka_unit_test(left_and_recorded_on),
         cmocka_unit_test(other_files_are_not_overwritten),
+        cmocka_unit_test(what_is_typed_is_translated),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(LOG);

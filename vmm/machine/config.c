@@ -198,6 +198,13 @@ static int serial(struct config *c, const struct key *k, const char *value, char
                               : fail(error, size, "must be stdio, null, pty or file:PATH", value);
 }
 
+// A terminal that shows the screen is not the first serial port's, unless that is asked for.
+static int display(struct config *c, const struct key *k, const char *value, char *error,
+                   size_t size) {
+    int r = output(c, k, value, error, size);
+    return r || c->serial_set || strcmp(value, "stdio") ? r : set_string(&c->serial[0], "null");
+}
+
 // ---- the table ---------------------------------------------------------------------------------
 #define FIELD(name) offsetof(struct config, name)
 static const struct key keys[] = {
@@ -214,6 +221,8 @@ static const struct key keys[] = {
      "first serial port (stdio), then the second (null)"},
     {"console", output, FIELD(console), "stdio|null|pty|file:PATH",
      "have a virtio console, and where"},
+    {"display", display, FIELD(display), "stdio|null|pty|file:PATH",
+     "show the text screen there, and take keys from there (null)"},
     {"debug", output, FIELD(debug), "stdio|null|pty|file:PATH",
      "debug ports 0xe9 and 0x402 (null)"},
     {"log", text, FIELD(log), "FILE", "messages go there"},
@@ -371,6 +380,7 @@ void config_free(struct config *c) {
     free(c->kernel);
     free(c->append);
     free(c->console);
+    free(c->display);
     free(c->debug);
     free(c->log);
     free(c->record);
@@ -427,6 +437,11 @@ int config_check(const struct config *c, char *error, size_t size) {
     }
     if ((c->go_live || (c->record && c->replay)) && !c->until_given) {
         snprintf(error, size, "a replay goes on as something else only from a place (until = ...)");
+        return -EINVAL;
+    }
+    bool on_terminal = c->display && !strcmp(c->display, "stdio");
+    if (on_terminal && c->serial[0] && !strcmp(c->serial[0], "stdio")) {
+        snprintf(error, size, "display and serial: only one of them can be stdio");
         return -EINVAL;
     }
     if (c->console && !c->pci) {

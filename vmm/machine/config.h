@@ -31,17 +31,18 @@ struct config {
     char *serial[CONFIG_MAX_SERIAL]; // "stdio", "null", "file:PATH", "pty"; output.h
     unsigned serial_set;             // how many of them were named
     char *console;                   // of virtio-console, the same; NULL: no such device
-    char *debug;                     // where ports 0xe9 and 0x402 go, the same
-    char *log;                       // file for messages; NULL: standard error
-    char *record, *replay;           // log to write or to follow; NULL: neither
-    char *gdb, *gdb_arch;            // where a debugger may connect, and registers it is given
-    bool gdb_wait;                   // nothing runs before one has
-    char *trace;                     // file for a line about every exit; NULL: none
-    uint64_t seed;                   // of the timing of a recording, 0: regular
-    bool chaos;                      // it is adversarial
-    bool clock_host;                 // time passes as the host's, and the guest's TSC with it
-    bool clock_none;                 // time passes by exits, not by instructions
-    unsigned silence;                // seconds without an exit that end such a run
+    char *display; // where the text screen is shown, the same, and keys are typed; NULL: nowhere
+    char *debug;   // where ports 0xe9 and 0x402 go, the same
+    char *log;     // file for messages; NULL: standard error
+    char *record, *replay;         // log to write or to follow; NULL: neither
+    char *gdb, *gdb_arch;          // where a debugger may connect, and registers it is given
+    bool gdb_wait;                 // nothing runs before one has
+    char *trace;                   // file for a line about every exit; NULL: none
+    uint64_t seed;                 // of the timing of a recording, 0: regular
+    bool chaos;                    // it is adversarial
+    bool clock_host;               // time passes as the host's, and the guest's TSC with it
+    bool clock_none;               // time passes by exits, not by instructions
+    unsigned silence;              // seconds without an exit that end such a run
     uint64_t sum_interval;         // of a recording: ticks between two sums of memory; 0: as usual
     uint32_t sum_unit;             // and bytes that each is for; 0: as usual
     bool verify_sums;              // compare them with memory each time

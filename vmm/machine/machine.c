@@ -16,6 +16,7 @@
 #include "vmm/machine/config.h"
 #include "vmm/machine/cpu.h"
 #include "vmm/machine/disk.h"
+#include "vmm/machine/display.h"
 #include "vmm/machine/exit_clock.h"
 #include "vmm/machine/guest.h"
 #include "vmm/machine/hash.h"
@@ -102,8 +103,12 @@ static void create_devices(struct machine *m) {
     // Ports of the board
     for (unsigned i = 0; i < UART_COUNT; i++)
         uart_create(m, i, open_output(m, config->serial[i]));
-    ps2_create(m);
+    // A guest that runs back and forth, or twice side by side, has no screen to be looked at.
+    bool shown = !config->gdb && !config->bisect;
+    struct output *screen = open_output(m, shown ? config->display : NULL);
+    ps2_create(m, screen);
     vga_create(m);
+    display_create(m, screen);
     ports_create(m, open_output(m, config->debug));
     // PCI
     if (config->pci) {

@@ -15,6 +15,7 @@
 
 struct config;
 struct debug;
+struct display;
 struct guest;
 struct inputs;
 struct ioapic;
@@ -104,7 +105,8 @@ struct machine {
     struct rtc *rtc;
     struct pci *pci; // NULL: no PCI bus
     struct vga *vga;
-    bool a20; // ports.c: the gate's state; addresses are never masked
+    struct display *display; // display.h; NULL: none
+    bool a20;                // ports.c: the gate's state; addresses are never masked
     struct acpi_pm *acpi_pm;
     struct inputs *inputs; // replay/inputs.h
     struct guest *guest;   // images (guest.h)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include "replay/inputs.h"
 #include "vmm/machine/bisect.h"
+#include "vmm/machine/display.h"
 #include "vmm/machine/exits.h"
 #include "vmm/machine/figures.h"
 #include "vmm/machine/front.h"
@@ -43,6 +44,7 @@ static int run(struct machine *m) {
         machine_run(m);
     while (life_goes_on(m));
     int status = life_status(m);
+    display_close(m);
     vga_tell(m);
     return recording_finish(m, status);
 }

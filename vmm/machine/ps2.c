@@ -8,7 +8,9 @@
 #include <string.h>
 #include "replay/inputs.h"
 #include "vmm/machine/machine.h"
+#include "vmm/machine/output.h"
 #include "vmm/machine/ps2_internal.h"
+#include "vmm/machine/typing.h"
 
 #define DATA_PORT    0x60
 #define COMMAND_PORT 0x64
@@ -57,9 +59,10 @@ struct ps2 {
     struct device device;
     struct bus_range data, command;
     struct input_source source;
-    struct vtimer timer; // the next byte comes
-    uint8_t memory[32];  // [0]: command byte
-    uint8_t expects;     // command whose data byte comes next, 0: the byte is for the keyboard
+    struct typing typing; // of the terminal: no part of the machine
+    struct vtimer timer;  // the next byte comes
+    uint8_t memory[32];   // [0]: command byte
+    uint8_t expects;      // command whose data byte comes next, 0: the byte is for the keyboard
     bool last_was_command;
     uint8_t out; // output buffer
     bool out_full;
@@ -280,6 +283,14 @@ static size_t room(void *opaque) {
     return PS2_QUEUE - p->keyboard.queue.count;
 }
 
+static size_t translate_keys(void *opaque, const uint8_t *typed, size_t n, uint8_t *codes,
+                             size_t size) {
+    struct ps2 *p = opaque;
+    size_t used = typing_codes(&p->typing, typed, n, codes, size);
+    p->source.unfinished = p->typing.length;
+    return used;
+}
+
 static void deliver(void *opaque, const uint8_t *data, size_t n) {
     struct ps2 *p = opaque;
     for (size_t i = 0; i < n; i++)
@@ -330,7 +341,7 @@ static const struct device_ops ops = {
     .nondeterminism = "keys: input event \"keyboard\"",
 };
 
-void ps2_create(struct machine *m) {
+void ps2_create(struct machine *m, struct output *terminal) {
     struct ps2 *p = calloc(1, sizeof(*p));
     device_register(m, &p->device, &ops);
     vtimer_init(m, &p->timer, on_timer, p);
@@ -361,5 +372,9 @@ void ps2_create(struct machine *m) {
         .deliver = deliver,
         .opaque = p,
     };
+    if (terminal) {
+        output_source(terminal, &p->source);
+        p->source.translate = translate_keys;
+    }
     inputs_add_source(m->inputs, &p->source);
 }

@@ -6,5 +6,7 @@
 #pragma once
 
 struct machine;
+struct output;
 
-void ps2_create(struct machine *m);
+// `terminal`: what is typed there are keys (typing.h); NULL: nobody can type.
+void ps2_create(struct machine *m, struct output *terminal);

@@ -9,6 +9,7 @@
 #include "replay/inputs.h"
 #include "vmm/machine/cpu.h"
 #include "vmm/machine/debug.h"
+#include "vmm/machine/display.h"
 #include "vmm/machine/exit_clock.h"
 #include "vmm/machine/lapic.h"
 #include "vmm/machine/output.h"
@@ -77,6 +78,7 @@ static void stop(struct machine *m) {
     if (!slice_end)
         return;
     deliver_inputs(m, &at);
+    display_refresh(m, false);
     output_flush_all();
     begin_slice(m);
     m->yield = true;
@@ -114,6 +116,7 @@ static void wake(struct machine *m) {
 static void idle(struct machine *m) {
     struct landmark at = landmark(m);
     int error = 0;
+    display_refresh(m, true);
     output_flush_all();
     uint64_t anchor = inputs_idle(m->inputs, &at, m->anchor, vtime_next_deadline(m), &error);
     if (m->exact || m->by_exits)
