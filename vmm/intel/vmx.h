@@ -105,7 +105,7 @@ extern const struct vmx_reason vmx_reasons[VMX_REASONS]; // by basic exit reason
 // e->raw_reason is set already and e->vectoring is false. True: the host has something to do with it, too (exceptions, NMIs, entry
 // failures).
 bool vmx_decode_exit(struct vcpu *v, struct vm_exit *e);
-// The same for a port, what a guest asks for most. False.
+// The same for a port, what a guest asks for most. Always false: it needs no more than its record.
 bool vmx_decode_port(struct vcpu *v, struct vm_exit *e);
 // vmcs_init.c: a new VMCS, current on this processor, with all constant fields.
 void vmx_vmcs_init(struct vcpu *v);

@@ -55,10 +55,7 @@ int flat_load(struct machine *m, const struct load_request *r, struct boot_cpu *
               char error[256]);
 
 // ---- Shared by the formats ---------------------------------------------------------------------
-// The screen as Multiboot describes it: a frame buffer of characters and attributes (type 2).
-#define TEXT_ADDRESS     0xb8000u
-#define TEXT_COLUMNS     80
-#define TEXT_ROWS        25
+// How Multiboot calls a frame buffer of characters and attributes: the screen of vga.h.
 #define FRAMEBUFFER_TEXT 2
 // Writes the sentence and returns -EINVAL.
 int load_error(char error[256], const char *fmt, ...) __attribute__((format(printf, 2, 3)));

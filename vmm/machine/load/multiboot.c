@@ -5,6 +5,7 @@
 #include "vmm/machine/firmware/firmware.h"
 #include "vmm/machine/load/load.h"
 #include "vmm/machine/machine.h"
+#include "vmm/machine/vga.h"
 
 #define HEADER_MAGIC   0x1badb002u
 #define LOADER_MAGIC   0x2badb002u
@@ -144,10 +145,10 @@ static int put_info(struct machine *m, const struct load_request *r, bool video,
     struct area a = {m, (uint32_t)(LOAD_BOOT_INFO + size), 0, error};
     struct info info = {.flags = INFO_MEMORY | INFO_COMMAND_LINE | INFO_MODULES | INFO_MAP |
                                  INFO_LOADER | (video ? INFO_FRAMEBUFFER : 0),
-                        .framebuffer_addr = TEXT_ADDRESS,
-                        .framebuffer_pitch = TEXT_COLUMNS * 2,
-                        .framebuffer_width = TEXT_COLUMNS,
-                        .framebuffer_height = TEXT_ROWS,
+                        .framebuffer_addr = VGA_TEXT,
+                        .framebuffer_pitch = VGA_COLUMNS * 2,
+                        .framebuffer_width = VGA_COLUMNS,
+                        .framebuffer_height = VGA_ROWS,
                         .framebuffer_bpp = 16,
                         .framebuffer_type = FRAMEBUFFER_TEXT};
     static const char loader[] = "Chronovisor";

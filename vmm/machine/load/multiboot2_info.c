@@ -5,6 +5,7 @@
 #include "vmm/machine/firmware/firmware.h"
 #include "vmm/machine/load/multiboot2.h"
 #include "vmm/machine/machine.h"
+#include "vmm/machine/vga.h"
 
 #define INFO_MAX 0x10000u // from LOAD_BOOT_INFO to LOAD_COMMAND_LINE
 
@@ -88,10 +89,10 @@ static void tag_acpi(struct machine *m, struct info *f) {
 }
 
 static void tag_screen(struct info *f) {
-    const struct framebuffer text = {.address = TEXT_ADDRESS,
-                                     .pitch = TEXT_COLUMNS * 2,
-                                     .width = TEXT_COLUMNS,
-                                     .height = TEXT_ROWS,
+    const struct framebuffer text = {.address = VGA_TEXT,
+                                     .pitch = VGA_COLUMNS * 2,
+                                     .width = VGA_COLUMNS,
+                                     .height = VGA_ROWS,
                                      .bpp = 16,
                                      .type = FRAMEBUFFER_TEXT};
     tag_copy(f, INFO_FRAMEBUFFER, &text, sizeof(text));
